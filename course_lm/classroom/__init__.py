@@ -1,0 +1,1 @@
+"""Around the lesson: the machine check and the upkeep of the pages."""

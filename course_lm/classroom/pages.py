@@ -1,0 +1,151 @@
+"""The one refresh command: run the pages from a clean kernel and write them in one normal form.
+
+``uv run python -m course_lm.classroom.pages`` refreshes every page, ``... pages 01`` those whose
+name begins with 01, and ``... pages --check`` runs nothing and names the pages that are not in the
+normal form: nbformat 4.5, cell ids kept or numbered, no widget state, no timings, no version of
+Python, of a traceback its last line, code laid out by ruff.
+"""
+
+import argparse
+import itertools
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+CELL_METADATA = ("jupyter", "slideshow", "tags")
+PAGE_METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+class PageError(RuntimeError):
+    """A page that cannot be refreshed; its file is as it was."""
+
+
+def find(names: Sequence[str], folder: Path = NOTEBOOKS) -> list[Path]:
+    """Return the pages whose names begin with one of ``names``, in order; all for no name."""
+    pages = sorted(folder.glob("*.ipynb"))
+    for name in names:
+        if not any(page.name.startswith(name) for page in pages):
+            known = ", ".join(page.stem for page in pages) or f"a page in {folder.name}/"
+            raise PageError(f"page: expected the beginning of {known}, got {name!r}; correct it.")
+    return [page for page in pages if not names or page.name.startswith(tuple(names))]
+
+
+def normalise(text: str) -> str:
+    """Return a page's text in the normal form; a text in that form comes back unchanged."""
+    try:
+        page = nbformat.v4.reads_json(text)
+    except ValueError as error:
+        raise PageError(f"page: expected a notebook, got {error}; save it again.") from error
+    page.update(nbformat=4, nbformat_minor=5, metadata=nbformat.from_dict(PAGE_METADATA))
+    _number(page.cells)
+    for cell in page.cells:
+        cell.metadata = {key: cell.metadata[key] for key in CELL_METADATA if key in cell.metadata}
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if WIDGET_VIEW not in o.get("data", {})]
+            for error in (o for o in cell.outputs if o.output_type == "error"):
+                error.traceback = [f"{error.ename}: {error.evalue}"]  # without the paths above it
+    nbformat.validate(page)
+    return _lay_out(nbformat.writes(page) + "\n")
+
+
+def _number(cells: list) -> None:
+    """Give an id to each cell that has none, or one that is taken; the other ids stay."""
+    kept, seen = {cell.get("id") for cell in cells}, set()
+    fresh = (name for name in map("cell-{:03d}".format, itertools.count(1)) if name not in kept)
+    for cell in cells:
+        if cell.get("id", "") in seen | {""}:
+            cell["id"] = next(fresh)
+        seen.add(cell["id"])
+
+
+def _lay_out(text: str) -> str:
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "page.ipynb", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, encoding="utf-8")
+    if done.returncode:
+        raise PageError(f"code: expected Python that ruff can lay out, got {done.stderr.strip()}")
+    return done.stdout
+
+
+def execute(text: str, folder: Path, timeout: float = 600) -> str:
+    """Return the page with the outputs of a clean kernel that runs in ``folder``.
+
+    Raises PageError with the number of the cell that raised, died, or took over ``timeout``
+    seconds. A cell tagged ``raises-exception`` may raise.
+    """
+    page = nbformat.reads(text, as_version=4)
+    resources = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(page, timeout=timeout, resources=resources, coalesce_streams=True)
+    with client.setup_kernel():
+        for index, cell in enumerate(page.cells):
+            try:
+                client.execute_cell(cell, index)
+            except Exception as error:
+                what = " ".join(filter(None, (getattr(error, "ename", ""), _last_line(error))))
+                raise PageError(f"cell {index + 1} failed: {what}") from error
+    return nbformat.writes(page)
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(getattr(error, "evalue", error)).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file in one step: whatever happens, it holds the old text or the new one."""
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.write_text(text, "utf-8", newline="\n")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def refresh(path: Path) -> str:
+    """Run one page from a clean kernel, write it in the normal form, and say how long it took."""
+    start = time.perf_counter()
+    text = execute(normalise(path.read_text("utf-8")), path.parent)
+    write(path, normalise(text))
+    return f"{time.perf_counter() - start:.1f} s"
+
+
+def check(path: Path) -> str:
+    """Compare the page on the disk with its normal form."""
+    text = path.read_text("utf-8")
+    if normalise(text) != text:
+        raise PageError("page: expected the normal form, got another; refresh it.")
+    return "normal"
+
+
+def main(arguments: Sequence[str] | None = None, folder: Path = NOTEBOOKS) -> int:
+    """Refresh or check the named pages, a line each; the exit status is 1 when one failed."""
+    parser = argparse.ArgumentParser(prog="pages", description="Refresh the pages of the course.")
+    parser.add_argument("names", nargs="*", help="beginnings of page names; all pages if none")
+    parser.add_argument("--check", action="store_true", help="run nothing, name the abnormal pages")
+    options = parser.parse_args(arguments)
+    try:
+        pages = find(options.names, folder)
+    except PageError as error:
+        parser.error(str(error))
+    failed = 0
+    for path in pages:
+        print(f"{path.stem:<28} ", end="", flush=True)
+        try:
+            print(check(path) if options.check else refresh(path), flush=True)
+        except PageError as error:
+            failed = 1
+            print(f"FAILED  {error}", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

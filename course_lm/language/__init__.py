@@ -1,0 +1,1 @@
+"""What is predicted: text, tokens, and a language whose probabilities are known."""

@@ -1,0 +1,159 @@
+"""The lab language: stories whose next-word probabilities are known exactly.
+
+The program in `stories.py` yields P(next word | all words before) and is told which word came.
+Letting it draw its own words gives text; telling it the words of a text scores that text. Nothing
+here is English: a number measured on this language says nothing about English.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import torch
+
+from .chances import ADJECTIVES, Distribution
+from .stories import GRAMMAR, START, language
+from .tokens import Vocabulary
+from .world import NUMBERS, World
+
+WORLD = World()
+
+
+class ImpossibleText(ValueError):
+    """A word stands where its exact probability is 0."""
+
+
+@cache
+def vocabulary(world: World = WORLD) -> Vocabulary:
+    """All words of the language; START is id 0."""
+    words = [
+        START,
+        *GRAMMAR.split(),
+        *ADJECTIVES,
+        *NUMBERS,
+        *world.places,
+        *world.things,
+        *world.colours,
+    ]
+    words += [person.name for person in world.people]
+    words += [form for item in world.items for form in item]
+    words += [form for animal in world.animals for form in (animal.one, animal.many)]
+    words += [form for animal in world.animals for pair, _ in animal.verbs for form in pair]
+    words += [*world.spots, *world.lands, *world.lands.values()]
+    words += [
+        word for style in world.endings.values() for sentence in style for word in sentence.split()
+    ]
+    return Vocabulary(dict.fromkeys(words))
+
+
+def sample(length: int, rng: torch.Generator, world: World = WORLD) -> list[str]:
+    """Draw whole stories, at least `length` words in all; each story begins with START."""
+    if length < 1:
+        raise ValueError(
+            f"lab.sample: expected a length of at least 1 word, got {length}; raise it"
+        )
+    words: list[str] = []
+    program = language(world)
+    options = next(program)
+    while True:
+        for chance in torch.rand(4096, generator=rng, dtype=torch.float64).tolist():
+            for word in options:
+                chance -= options[word]
+                if chance < 0:
+                    break
+            if word == START and len(words) >= length:
+                return words
+            words.append(word)
+            options = program.send(word)
+
+
+def distributions(words: Sequence[str], world: World = WORLD) -> Iterator[Distribution]:
+    """The exact distribution of each word given those before it, then of the word after the last.
+
+    `words` begins with START. After an impossible word nothing is known: every word is equally
+    likely, until START opens the next story. Telling the program the true word is teacher forcing.
+    """
+    known = vocabulary(world)
+    anything = dict.fromkeys(known.tokens, 1 / len(known))
+    program, lost = language(world), False
+    options = next(program)
+    for word in words:
+        yield options
+        if word == START and (lost or START not in options):
+            program, lost = language(world), False
+            options = next(program)
+        if lost or word not in options:
+            known.ids_of([word])  # raises if the lab has no such word
+            options, lost = anything, True
+        else:
+            options = program.send(word)
+    yield options
+
+
+def log_probs(words: Sequence[str], world: World = WORLD) -> list[float]:
+    """log P(word | words before), in nats, for each word; −inf for an impossible word."""
+    vocabulary(world).ids_of(words)  # raises if the lab has no such word
+    pairs = zip(words, distributions(words, world), strict=False)
+    return [math.log(options[word]) if word in options else -math.inf for word, options in pairs]
+
+
+def floor(words: Sequence[str], world: World = WORLD) -> float:
+    """Mean of −log P(word | words before) in nats per word, the first START left out.
+
+    It is the lowest loss on these words that can be expected of any model.
+    """
+    if len(words) < 2:
+        raise ValueError(
+            f"lab.floor: expected at least 2 words, got {len(words)}; give a longer text"
+        )
+    return -math.fsum(log_probs(words, world)[1:]) / (len(words) - 1)
+
+
+def next_word(prefix: Sequence[str], world: World = WORLD) -> Distribution:
+    """Exact P(next word | prefix), possible words only. START may be left out at the start.
+
+    Raises ImpossibleText if the prefix cannot occur.
+    """
+    words = [*prefix] if prefix and prefix[0] == START else [START, *prefix]
+    vocabulary(world).ids_of(words)
+    *seen, options = distributions(words, world)
+    for index, (word, possible) in enumerate(zip(words, seen, strict=True)):
+        if word not in possible:
+            likely = ", ".join(sorted(possible, key=possible.get, reverse=True)[:6])
+            raise ImpossibleText(
+                f"lab: expected one of {likely}{', ...' if len(possible) > 6 else ''} after "
+                f"{' '.join(words[:index])!r}, got {word!r}, which has probability 0; "
+                "change that word"
+            )
+    return dict(options)  # a copy: the language keeps its own
+
+
+class Truth:
+    """The lab itself as a model: the best there can be.
+
+    model(ids) -> logits, (B, T) -> (B, T, V), float32: log P(next word | row so far), −inf where
+    impossible. Each row begins with START; ids are those of `vocabulary(world)`.
+    """
+
+    def __init__(self, world: World = WORLD) -> None:
+        self.world = world
+        self.vocabulary = vocabulary(world)
+
+    def __call__(self, ids: torch.Tensor) -> torch.Tensor:
+        """Logits of the word after each place: (B, T) -> (B, T, V)."""
+        start = self.vocabulary.ids[START]
+        if ids.dim() != 2 or (ids[:, :1] != start).any():
+            raise ValueError(
+                f"lab.Truth: expected ids of shape (B, T), each row beginning with {START!r} "
+                f"(id {start}), got shape {tuple(ids.shape)}; cut rows where stories begin"
+            )
+        logits = torch.full((*ids.shape, len(self.vocabulary)), -math.inf)
+        for row, row_ids in zip(logits, ids.tolist(), strict=True):
+            words = [self.vocabulary.tokens[index] for index in row_ids]
+            after_first = list(distributions(words, self.world))[1:]
+            for position, options in zip(row, after_first, strict=True):
+                place = torch.tensor(self.vocabulary.ids_of(tuple(options)))
+                position[place] = (
+                    torch.tensor(list(options.values()), dtype=torch.float64).log().float()
+                )
+        return logits

@@ -1,0 +1,70 @@
+"""Ids to (inputs, labels): what the model sees, and what it should have said.
+
+Labels are the inputs moved by one place. `IGNORE` marks places where nothing is to be predicted.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+IGNORE = -100  # the value that torch's own cross_entropy skips
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def next_token(ids: torch.Tensor) -> Batch:
+    """(B, T + 1) ids -> (B, T) inputs and (B, T) labels: at each place, the token that comes next.
+
+    >>> next_token(torch.tensor([[5, 6, 7]]))
+    (tensor([[5, 6]]), tensor([[6, 7]]))
+    """
+    return ids[:, :-1], ids[:, 1:]
+
+
+def random_windows(
+    ids: Sequence[int] | torch.Tensor,
+    context: int,
+    batch: int,
+    rng: torch.Generator,
+    start: int | None = None,
+) -> Iterator[Batch]:
+    """Endless batches of `batch` windows of `context` tokens, with replacement: (B, T), (B, T).
+
+    start: if given, windows begin only where this id stands, so that each holds its story's
+    beginning.
+    """
+    ids = _long_enough(ids, context)
+    firsts = torch.arange(len(ids) - context)
+    if start is not None:
+        firsts = firsts[ids[: len(firsts)] == start]
+        if not len(firsts):
+            raise ValueError(
+                f"random_windows: expected id {start} with {context} tokens after it, got none; "
+                "shorten the context"
+            )
+    offsets = torch.arange(context + 1)
+    while True:
+        chosen = firsts[torch.randint(len(firsts), (batch, 1), generator=rng)]
+        yield next_token(ids[chosen + offsets])
+
+
+def all_windows(ids: Sequence[int] | torch.Tensor, context: int, batch: int) -> Iterator[Batch]:
+    """The whole text once, in order: every token but the first is a label exactly once.
+
+    The last window is filled up: inputs with id 0, labels with IGNORE.
+    """
+    ids = _long_enough(ids, min(context, 1))
+    missing = -(len(ids) - 1) % context
+    inputs = torch.cat([ids[:-1], ids.new_zeros(missing)]).view(-1, context)
+    labels = torch.cat([ids[1:], ids.new_full((missing,), IGNORE)]).view(-1, context)
+    yield from zip(inputs.split(batch), labels.split(batch), strict=True)
+
+
+def _long_enough(ids: Sequence[int] | torch.Tensor, context: int) -> torch.Tensor:
+    ids = torch.as_tensor(ids, dtype=torch.long)
+    if ids.dim() != 1 or len(ids) <= context or context < 1:
+        raise ValueError(
+            f"windows: expected one row of more than {context} tokens and a context of at least 1, "
+            f"got shape {tuple(ids.shape)}; give a longer text or a shorter context"
+        )
+    return ids

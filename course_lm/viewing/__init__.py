@@ -1,0 +1,1 @@
+"""What is seen: figures, coloured text, widgets, and the source of what was computed."""

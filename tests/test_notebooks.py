@@ -1,0 +1,156 @@
+"""The anatomy of a page: one rule a test, every page under every rule."""
+
+import ast
+import re
+import statistics
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import pytest
+
+PAGES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+SLIDES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
+REMOTE = re.compile(
+    r"!\[[^\]]*\]\(\s*(?:https?:)?//"
+    r"|<(?:img|script|iframe|link|video|audio|source)\b[^>]*\b(?:src|href)\s*=[\s\"']*(?:https?:)?//"
+    r"|@import|url\([\s\"']*(?:https?:)?//",
+    re.IGNORECASE,
+)
+ABSOLUTE = re.compile(
+    r"(?<![\w.:/~<])/(?:home|root|tmp|Users|usr|opt|var|mnt|work)/|\b[A-Z]:\\\\?\w"
+)
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+
+read = cache(lambda path: nbformat.v4.reads_json(path.read_text("utf-8")))
+
+
+@pytest.fixture(params=PAGES, ids=lambda path: path.stem)
+def page(request):
+    return read(request.param)
+
+
+def code(page):
+    return [cell for cell in page.cells if cell.cell_type == "code"]
+
+
+def prose(page):
+    return "\n\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
+
+
+def outputs(page):
+    return [output for cell in code(page) for output in cell.outputs]
+
+
+def texts(page):
+    """Everything that a reader reads: sources, and outputs other than pictures."""
+    shown = [output.get("text", "") for output in outputs(page)]
+    shown += ["\n".join(output.get("traceback", [])) for output in outputs(page)]
+    bundles = [output.get("data", {}) for output in outputs(page)]
+    shown += [text for data in bundles for kind, text in data.items() if kind.startswith("text/")]
+    return [COLOUR.sub("", text) for text in [cell.source for cell in page.cells] + shown]
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def has_error(cell):
+    return any(output.output_type == "error" for output in cell.outputs)
+
+
+def lengths(page):
+    return [len(cell.source.splitlines()) for cell in code(page)]
+
+
+def tree(page):
+    return ast.parse("\n".join(cell.source for cell in code(page)))
+
+
+def test_there_are_pages():
+    assert PAGES
+
+
+def test_every_code_cell_was_run_once_and_in_order(page):
+    assert [cell.execution_count for cell in code(page)] == list(range(1, len(code(page)) + 1))
+
+
+def test_only_a_cell_that_is_meant_to_raise_raises_and_it_does(page):
+    for cell in code(page):
+        assert has_error(cell) == ("raises-exception" in tags(cell)), cell.source
+
+
+def test_no_cell_is_left_out_of_the_checks(page):
+    assert not [cell.source for cell in page.cells if "nbval-skip" in tags(cell)]
+
+
+def test_no_widget_state_is_stored(page):
+    assert "widgets" not in page.metadata
+    assert not [kind for out in outputs(page) for kind in out.get("data", {}) if "widget" in kind]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_is_smaller_than_400_kilobytes(path):
+    assert path.stat().st_size < 400_000
+
+
+def test_no_picture_and_no_script_comes_from_elsewhere(page):
+    assert not [match.group() for text in texts(page) for match in REMOTE.finditer(text)]
+
+
+def test_no_path_belongs_to_one_machine(page):
+    assert not [match.group() for text in texts(page) for match in ABSOLUTE.finditer(text)]
+
+
+def test_the_title_is_a_question(page):
+    title = page.cells[0].source.splitlines()[0]
+    assert title.startswith("# ")
+    assert title.endswith("?")
+
+
+def test_the_opening_states_the_minutes(page):
+    assert re.search(r"\d+ minutes?\b", page.cells[0].source)
+
+
+def test_the_second_cell_only_imports(page):
+    assert page.cells[1].cell_type == "code"
+    statements = ast.parse(page.cells[1].source).body
+    assert statements
+    assert all(isinstance(statement, ast.Import | ast.ImportFrom) for statement in statements)
+
+
+def test_every_cell_says_how_it_is_presented(page):
+    for cell in page.cells:
+        assert cell.metadata.get("slideshow", {}).get("slide_type") in SLIDES, cell.source
+
+
+def test_half_of_the_code_cells_have_at_most_eight_lines(page):
+    assert statistics.median(lengths(page)) <= 8
+
+
+def test_nine_in_ten_code_cells_are_shorter_than_fifteen_lines(page):
+    assert sum(lines < 15 for lines in lengths(page)) >= 0.9 * len(lengths(page))
+
+
+def test_a_page_has_between_900_and_4500_words(page):
+    assert 900 <= len(prose(page).split()) <= 4500
+
+
+@pytest.mark.parametrize("section", ["summary", "sources"])
+def test_a_page_has_a_summary_and_its_sources(page, section):
+    assert re.search(rf"^#+ .*\b{section}\b", prose(page), re.IGNORECASE | re.MULTILINE)
+
+
+def test_every_figure_has_an_alternative_text(page):
+    figures = [output for output in outputs(page) if "image/png" in output.get("data", {})]
+    for figure in figures:
+        assert figure.metadata.get("image/png", {}).get("alt", "").strip()
+
+
+def test_every_name_that_a_page_imports_or_defines_is_used(page):
+    nodes = list(ast.walk(tree(page)))
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {(a.asname or a.name).split(".")[0] for node in imports for a in node.names}
+    names |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    used = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    assert names - used == set()
