@@ -2,7 +2,7 @@
 
 Ours and the peer take turns; a row holds the medians and their ratio, above 1 where ours is better.
 Absolute numbers differ from machine to machine, ratios should hold. Without the extra `bench` the
-rows with nltk are left out. Writes benchmarks/results.json.
+rows with nltk are marked "not measured". Writes benchmarks/results.json.
 """
 
 import importlib.util
@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +33,9 @@ from course_lm.training.losses import bits
 ROOT = Path(__file__).parents[1]
 WORDS, ORDER, HIGHEST_ORDER = 200_000, 5, 10
 NLTK_FIT, NLTK_SCORE = 20_000, 500  # characters; nltk is slow, so speeds are per character
+
+FIT, SCORE = f"Kneser–Ney, order {ORDER}: fit", f"Kneser–Ney, order {ORDER}: score"
+NOT_MEASURED = "not measured"
 
 Row = dict[str, str | float]
 Work = Callable[[], object]
@@ -99,7 +101,7 @@ def nltk_rows(train: str, held_out: str, encode: Callable[[str], torch.Tensor]) 
     )
     about = f"{len(ids):,} characters; nltk.lm {NLTK_FIT:,}"
     speeds = len(ids) / ours, NLTK_FIT / theirs
-    yield row(f"Kneser–Ney, order {ORDER}: fit", "characters/s", *speeds, about)
+    yield row(FIT, "characters/s", *speeds, about)
 
     ours, theirs = medians(
         lambda: model.token_log_probs(held_out_ids),
@@ -108,7 +110,14 @@ def nltk_rows(train: str, held_out: str, encode: Callable[[str], torch.Tensor]) 
     )
     about = f"{len(held_out_ids):,} held-out characters; nltk.lm {NLTK_SCORE:,}"
     speeds = (len(held_out_ids) - 1) / ours, NLTK_SCORE / theirs
-    yield row(f"Kneser–Ney, order {ORDER}: score", "characters/s", *speeds, about)
+    yield row(SCORE, "characters/s", *speeds, about)
+
+
+def rows_without_nltk() -> Iterator[Row]:
+    """In place of `nltk_rows`."""
+    for what in (FIT, SCORE):
+        numbers = dict.fromkeys(("ours", "peer", "ratio"), NOT_MEASURED)
+        yield {"what": what, "unit": "characters/s", **numbers, "about": "nltk is not installed"}
 
 
 def bits_row(corpus: Corpus, encode: Callable[[str], torch.Tensor], size: int) -> Row:
@@ -145,7 +154,7 @@ def open_page(folder: Path) -> None:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/lab?token={token}").read()
                 return
-            except urllib.error.URLError:
+            except OSError:  # not listening yet, or hung up
                 time.sleep(0.02)
         raise RuntimeError(
             "open_page: expected a running JupyterLab, got its end; start it by hand"
@@ -166,23 +175,31 @@ def rows() -> Iterator[Row]:
 
     if importlib.util.find_spec("nltk"):
         yield from nltk_rows(corpus.train, corpus.validation, encode)
+    else:
+        yield from rows_without_nltk()
     yield bits_row(corpus, encode, len(vocabulary))
     with tempfile.TemporaryDirectory() as empty:
         times = medians(lambda: open_page(ROOT), lambda: open_page(Path(empty)), 3)
     yield row("from command to open page", "seconds", *times, "jupyter lab in an empty folder")
 
 
+def line(new: Row) -> str:
+    """One row of the table."""
+    shown = [
+        value if isinstance(value, str) else f"{value:,.2f}" if value < 1e3 else f"{value:,.0f}"
+        for value in (new["ours"], new["peer"], new["ratio"])
+    ]
+    ours, peer, ratio = shown
+    return f"{new['what']:28}{new['unit']:>15}{ours:>13}{peer:>13}{ratio:>13}  {new['about']}"
+
+
 def main() -> None:
     """Print the table row by row, then keep it."""
-    print(f"{'':28}{'unit':>15}{'ours':>13}{'peer':>13}{'ratio':>9}  peer")
+    print(f"{'':28}{'unit':>15}{'ours':>13}{'peer':>13}{'ratio':>13}  peer")
     done = []
     for new in rows():
         done.append(new)
-        ours, peer = (
-            f"{new[key]:,.2f}" if new[key] < 1e3 else f"{new[key]:,.0f}" for key in ("ours", "peer")
-        )
-        print(f"{new['what']:28}{new['unit']:>15}{ours:>13}{peer:>13}", end="")
-        print(f"{new['ratio']:>9,.2f}  {new['about']}", flush=True)
+        print(line(new), flush=True)
     machine = {
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -66,9 +66,9 @@ def test_typing_clicking_sliding_and_going_back_move_the_bars(page):
     page.get_by_role("button", name="back", exact=True).click()
     wait_for(page, "Probability", "the: truth 1.00, model 1.00")
     assert text.input_value() == "finn is in"
-    text.fill("finn takes")
+    text.fill("finn and")
     text.press("Enter")
-    wait_for(page, "Probability", "the: truth")
+    wait_for(page, "Probability", "anna: truth")
     page.get_by_role("button", name="sample", exact=True).click()
     page.wait_for_function(
         "() => document.querySelector('.widget-text input').value.split(' ').length === 3"

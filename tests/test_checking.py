@@ -141,13 +141,37 @@ def test_hints_go_from_gentle_to_plain_and_stay_there(capsys):
         assert out.endswith(f"Hint {hint} of 3: {HINTS[hint - 1]}\n")
 
 
-def test_attempts_are_counted_for_each_exercise_until_it_is_passed(capsys):
+def test_attempts_are_counted_for_each_exercise_and_the_last_verdict_holds():
     page = lesson()
-    page.bigram(lambda c, p, w: 0.5)
-    page.bigram(right)
-    page.bigram(lambda c, p, w: 0.5)
-    assert (page.bigram.attempts, page.bigram.passed) == (2, True)
+    check, seen = page.bigram, []
+    for answer in (lambda c, p, w: 0.5, right, right, stub, lambda c, p, w: 0.5, stub, right):
+        check(answer)
+        seen.append((check.attempts, check.state))
+    a, p = "attempted", "passed"
+    assert seen == [(1, a), (2, p), (2, p), (2, p), (3, a), (3, a), (4, p)]
     assert page.by_hand.attempts == 0
+
+
+def planted(counts, previous, word):
+    """What the page shows."""
+    return sum([counts[previous][word] / 6 for _ in range(1)])
+
+
+def test_the_function_to_mend_is_no_attempt_until_its_code_differs(capsys):
+    check = exercise("1.2", "Mend", minutes=5, planted=planted)(lesson().bigram.check)
+
+    def as_on_the_page(counts: dict, previous: str, word: str) -> float:
+        return sum([counts[previous][word] / 6 for _ in range(1)])
+
+    for answer in (planted, as_on_the_page):
+        assert "not attempted yet" in said(check, answer, capsys)
+    for answer in (
+        lambda counts, previous, word: sum([counts[previous][word] / 6 for _ in range(2)]) / 2,
+        lambda counts, previous, word: sum([counts[previous][word] / 6.0 for _ in range(1)]),
+    ):
+        assert "You divided by all words." in said(check, answer, capsys)
+    assert check.attempts == 2
+    assert "passed" in said(check, right, capsys)
 
 
 def test_a_wrong_value_is_not_told_the_right_one(capsys):
@@ -241,10 +265,14 @@ def test_the_stop_button_stops_the_answers_thread_and_goes_on_as_an_interrupt():
 
     before = threading.active_count()
     thread = threading.Thread(target=press)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        Student(endless, 60)()
-    thread.join()
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup ignores it
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            Student(endless, 60)()
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, usual)
     assert only_threads(before)
 
 
@@ -606,6 +634,8 @@ def test_a_value_in_brief_has_no_address_and_a_bounded_length():
 
     assert sentences.brief(object()) == "<object object>"
     assert sentences.brief([0.1 + 0.2]) == "[0.3]"
+    assert sentences.brief(list(range(8))) == "[0, 1, 2, 3, 4, 5, ...]"
+    assert sentences.brief(list("abcdefghi")) == repr(list("abcdefghi"))
     assert len(sentences.brief(["x" * 100] * 100)) <= 80
     assert "Rude" in sentences.brief(Rude())
     assert sentences.brief(torch.zeros(3, 4)) == "a tensor of shape (3, 4)"

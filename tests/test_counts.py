@@ -249,3 +249,21 @@ def test_a_model_looks_back_no_further_than_its_context():
     assert torch.equal(
         model(torch.tensor([[0, 1, 2, 3]]))[0, -1], model(torch.tensor([[5, 5, 2, 3]]))[0, -1]
     )
+
+
+@pytest.mark.parametrize("wrong", [-100, -1, 3])
+def test_an_unknown_last_id_is_refused(wrong):
+    with pytest.raises(ValueError, match="expected ids from 0 to 2"):
+        add_k([0, 1, 2, 0, 1], 2, 3, k=0.5).token_log_probs([0, wrong])
+
+
+@pytest.mark.parametrize("ids", [[], [1]])
+def test_a_text_too_short_to_score_is_refused(ids):
+    with pytest.raises(ValueError, match="at least 2 tokens to score"):
+        add_k([0, 1, 2, 0, 1], 2, 3, k=0.5).token_log_probs(ids)
+
+
+def test_a_text_of_one_letter_can_be_counted_and_scored():
+    model = kneser_ney([0, 0, 0, 0], 3, 2)
+    probs = model(torch.tensor([[0, 0, 0]])).exp()
+    assert torch.allclose(probs.sum(-1), torch.ones(1, 3))

@@ -16,6 +16,7 @@ from course_lm.viewing.curves import line_figure, loss_curve
 from course_lm.viewing.figures import bars, distribution_bars, show
 from course_lm.viewing.strips import contrast, surprise_colours, table, token_strip
 from course_lm.viewing.style import COLOURS, PAPER, UNNAMED, likeliest, number, spread, visible
+from course_lm.viewing.surprise import cross_entropy_figure
 
 CURVE = {"train": ([0, 1, 2], [3.0, 2.0, 1.5])}
 HOSTILE = "<img src=x onerror=alert(1)> & \"'$x_$"
@@ -160,9 +161,36 @@ def test_any_token_can_be_drawn_without_a_warning(token):
     figures.png(distribution_bars([token, "b"], [0.5, 0.5]))
 
 
+@pytest.mark.parametrize("text", ["$\\frac$", "猫", "", "\x00"])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda text: bars({text: 1.0}, xlabel=text, limit=(text, 1.0)),
+        lambda text: line_figure(
+            {text: ([0, 1], [1.0, 2.0])}, xlabel=text, ylabel=text, levels={text: 1.0}
+        ),
+        lambda text: cross_entropy_figure((text, "b"), text),
+    ],
+)
+def test_any_label_can_be_drawn_without_a_warning(text, draw):
+    figures.png(draw(text))
+
+
+def test_a_level_has_the_colour_of_its_meaning_and_else_that_of_a_baseline():
+    levels = {"held-out loss, best": 1.0, "bigram": 2.0, "": 3.0}
+    figure = line_figure(CURVE, xlabel="steps", ylabel="nats", levels=levels)
+    colours = [line.get_color() for line in figure.axes[0].lines[1:]]
+    assert colours == [COLOURS["heldout"], COLOURS["baseline"], COLOURS["baseline"]]
+
+
 @pytest.mark.parametrize(
     ("probs", "part"),
-    [([0.5], "expected 2 numbers"), ([1.5, -0.5], "from 0 to 1"), ([0.9, 0.9], "sum of 1.80")],
+    [
+        ([0.5], "expected 2 numbers"),
+        ([1.5, -0.5], "from 0 to 1"),
+        ([0.9, 0.9], "sum of 1.80"),
+        ([0.3, 0.3], "sum of 0.600"),
+    ],
 )
 def test_distribution_bars_explain_what_is_no_distribution(probs, part):
     with pytest.raises(ValueError, match=part):
@@ -220,6 +248,10 @@ def test_bars_draw_the_limit_and_write_every_value():
         (12_345.6, "12,300"),
         (999.96, "1,000"),
         (-0.9, "−0.900"),
+        (-5, "−5"),
+        (-5.0, "−5.00"),
+        (1e-5, "1.00e−5"),
+        (-2.5e-12, "−2.50e−12"),
         (math.inf, "∞"),
         (math.nan, "nan"),
         (0.0, "0"),

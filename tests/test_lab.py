@@ -218,7 +218,9 @@ def test_an_answered_dictionary_may_be_changed_without_changing_the_language():
 
 
 def test_an_impossible_prefix_is_refused_with_what_was_possible():
-    with pytest.raises(lab.ImpossibleText, match=r"expected one of is, and after '<s> anna', got"):
+    with pytest.raises(
+        lab.ImpossibleText, match=r"expected one of 'is', 'and' after '<s> anna', got"
+    ):
         lab.next_word(["anna", "sleeps"])
     assert issubclass(lab.ImpossibleText, ValueError)
 
@@ -307,7 +309,7 @@ def test_the_floor_is_the_cross_entropy_of_the_truth():
 
 
 def test_the_floor_of_one_word_is_refused():
-    with pytest.raises(ValueError, match="at least 2 words, got 1"):
+    with pytest.raises(ValueError, match="at least 2 words that begin with '<s>', got 1"):
         lab.floor(["<s>"])
 
 
@@ -336,3 +338,20 @@ def test_cross_entropy_is_entropy_plus_divergence(words, rows):
     assert whole.isfinite().all()
     assert float((whole - parts).abs().max()) < 1e-6
     assert (kl_divergence(true_logits, model_logits) > -1e-6).all()
+
+
+def test_the_floor_of_a_text_cut_inside_a_story_is_refused():
+    with pytest.raises(ValueError, match="got 3 that begin 'anna is in'; cut the text"):
+        lab.floor(["anna", "is", "in"])
+
+
+def test_changing_a_yielded_distribution_leaves_the_language_as_it_was():
+    for distribution in lab.distributions(["<s>", "anna"]):
+        distribution.clear()
+    assert lab.next_word(["anna"]) == {"is": 0.6, "and": 0.4}
+
+
+@pytest.mark.parametrize("index", [-1, -100, 500])
+def test_the_truth_refuses_an_id_outside_the_vocabulary(index):
+    with pytest.raises(ValueError, match="expected ids from 0 to"):
+        lab.Truth()(torch.tensor([[0, index]]))

@@ -1,6 +1,10 @@
 import dataclasses
+import json
+import math
+import re
 from collections import Counter, defaultdict
 from fractions import Fraction
+from pathlib import Path
 
 import numpy
 import pytest
@@ -11,6 +15,7 @@ from course_lm.exercises.checking import Exercise
 from course_lm.exercises.quiz import Question
 from course_lm.models.sampling import adjust
 
+PAGE = Path(__file__).parents[1] / "notebooks" / "01_next_token_probability.ipynb"
 QUESTIONS = [item for item in vars(lesson).values() if isinstance(item, Question)]
 EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
 
@@ -53,7 +58,7 @@ def test_the_product_of_the_chain_passes(answer, capsys):
         (3 / 16 * 1 / 16 * 3 / 16, "each factor has a condition"),
         (-1.609, "That is a logarithm"),
         (20, "That is in percent"),
-        ("1/5", "expected a number, got '1/5'"),
+        ("1/5", "expected a number, got '1/5'; leave out the quotation marks"),
         (0.7, "expected another number, got 0.7\n"),
     ],
 )
@@ -165,6 +170,11 @@ def test_a_wrong_count_is_named(answer, words, capsys):
 
 
 # ---- 1.3 ----
+
+
+def test_the_sentence_about_counts_shows_all_words_of_the_call(capsys):
+    out = said(lesson.count_ngrams, lambda words, n: {}, capsys)
+    assert "(['the', 'dog', 'saw', 'the', 'cat', 'and', 'the', 'dog', 'slept'], 2)" in out
 
 
 def add_k(counts, context, word, vocab_size, k):
@@ -298,6 +308,11 @@ def in_place(logits, top_p):
     [
         (cut(lambda probs, top_p: probs.cumsum(-1) <= top_p), "One token is missing"),
         (cut(first_always), "One token is missing; the others do not reach top_p."),
+        (
+            cut(lambda probs, top_p: probs.cumsum(-1) - probs <= top_p),
+            "1 token to stay, got 2; one",
+        ),
+        (cut(lambda probs, top_p: (probs.cumsum(-1) < top_p) & True), "same as the function on"),
         (cut(lambda probs, top_p: probs.cumsum(-1) > 2), "Nothing is left; the likeliest token"),
         (cut(lambda probs, top_p: probs > 0), "One token too many; the others reach top_p."),
         (in_order_of_rank, "These stand in the order of rank"),
@@ -317,7 +332,40 @@ def test_a_wrong_nucleus_is_named(answer, words, capsys):
 
 def test_the_sentence_about_a_nucleus_names_the_call_it_is_about(capsys):
     only_half = cut(lambda probs, top_p: probs.cumsum(-1) - probs < (1 if top_p == 0.5 else top_p))
-    assert ", 0.5)`: expected other numbers, got" in said(lesson.nucleus, only_half, capsys)
+    out = said(lesson.nucleus, only_half, capsys)
+    assert ", 0.5)`: expected other numbers, got" in out
+    assert "(the probabilities are 0.1, 0.6, 0.3)\n" in out
+
+
+def test_either_of_two_equal_tokens_may_stay(capsys):
+    def flipped(logits, top_p):
+        return mended(logits.flip(0), top_p).flip(0)
+
+    assert flipped(torch.zeros(2), 0.5).tolist() == [-math.inf, 0]
+    assert "passed" in said(lesson.nucleus, flipped, capsys)
+
+
+def test_the_third_hint_mends_the_page(capsys):
+    probs, keep = re.findall("`(.*?)`", lesson.nucleus.hints[2])
+    buggy = "keep = ranked.softmax(-1).cumsum(-1) < top_p"
+    space = {"torch": torch}
+    exec(stub_of_the_page("nucleus").replace(buggy, f"{probs}; {keep}"), space)
+    assert "passed" in said(lesson.nucleus, space["nucleus"], capsys)
+
+
+def stub_of_the_page(name):
+    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
+    source = next(text for cell in cells if f"def {name}(" in (text := "".join(cell["source"])))
+    return source.split("\n\n\n")[0]
+
+
+def test_the_stub_of_the_page_is_the_planted_function_and_an_edit_of_it_is_an_attempt(capsys):
+    space, source = {"torch": torch}, stub_of_the_page("nucleus")
+    exec(source, space)
+    assert "not attempted yet" in said(lesson.nucleus, space["nucleus"], capsys)
+    exec(source.replace("(-1) < top_p", "(-1) - 0 < top_p"), space)
+    same = "this gives the same as the function on the page\n"
+    assert same in said(lesson.nucleus, space["nucleus"], capsys)
 
 
 # ---- 1.5 ----

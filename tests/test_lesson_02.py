@@ -1,6 +1,9 @@
 import dataclasses
+import json
 import math
+import statistics
 from itertools import combinations
+from pathlib import Path
 
 import numpy
 import pytest
@@ -10,9 +13,11 @@ from torch.nn import functional
 from course_lm.exercises import lesson_02 as lesson
 from course_lm.exercises.checking import Exercise
 from course_lm.exercises.quiz import Question
+from course_lm.language import lab
 from course_lm.language.windows import IGNORE
 from course_lm.training import losses
 
+PAGE = Path(__file__).parents[1] / "notebooks" / "02_cross_entropy.ipynb"
 QUESTIONS = [item for item in vars(lesson).values() if isinstance(item, Question)]
 EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
 
@@ -272,7 +277,10 @@ def mended(loss, batches):
 
 
 def of_all_at_once(loss, batches):
-    return loss(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
+    logits, labels = zip(*batches, strict=True)
+    return loss(
+        torch.cat([z.flatten(0, -2) for z in logits]), torch.cat([y.ravel() for y in labels])
+    )
 
 
 @pytest.mark.parametrize(
@@ -316,14 +324,15 @@ def mean_of_a_stack(loss, batches):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (mean_of_a_stack, "Each batch counts the same; each label should."),
-        (with_weights(len), "Labels that are IGNORE have no weight."),
+        (mean_of_a_stack, "This gives the same as the function on the page: each batch counts the"),
+        (with_weights(len), "That counts rows, not labels."),
         (with_weights(torch.numel), "Labels that are IGNORE have no weight."),
         (with_weights(lambda labels: (labels > 0).sum()), "Label 0 is a word, too"),
         (with_weights(lambda labels: (labels == IGNORE).sum()), "That is the last batch alone."),
         (divided_by(lambda batches: 1), "That is the sum over the labels"),
         (divided_by(len), "Divide by the number of labels, not of batches."),
-        (divided_by(lambda batches: 6), "do not count when you divide"),
+        (divided_by(lambda batches: 7), "do not count when you divide"),
+        (divided_by(lambda batches: 3), "Divide by the number of labels, not of rows."),
         (unweighed_over_labels, "Weigh each batch with its number of labels."),
         (returns_in_the_loop, "is `return` inside the loop?"),
         (lambda loss, batches: [mended(loss, batches)], "expected a number, got ["),
@@ -335,7 +344,39 @@ def test_a_wrong_mean_over_batches_is_named(answer, words, capsys):
     assert words in said(lesson.held_out_loss, answer, capsys)
 
 
+def test_the_stub_of_the_page_is_the_planted_function_and_an_edit_of_it_is_an_attempt(capsys):
+    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
+    source = next(s for cell in cells if "def held_out_loss(" in (s := "".join(cell["source"])))
+    space, source = {}, source.split("\n\n\n")[0]
+    exec(source, space)
+    assert "not attempted yet" in said(lesson.held_out_loss, space["held_out_loss"], capsys)
+    exec(source.replace("sum(losses)", "sum(losses, 0)"), space)
+    out = said(lesson.held_out_loss, space["held_out_loss"], capsys)
+    assert "not yet (attempt 1)" in out
+    assert "This gives the same as the function on the page" in out
+
+
 # ---- 2.5 ----
+
+
+RARE = next(word for word in lab.vocabulary().tokens if word not in lesson._entropies_after())
+
+
+def test_the_code_of_the_hints_runs_and_finds_the_hardest_word(capsys):
+    first, _, third = lesson.hardest_word.hints
+    pairs = "chances = list(lab.distributions(words))[1:]", "zip(words, chances)"
+    entropy = "-sum(p * math.log(p) for p in d.values())"
+    assert [f"`{pair}`" in third for pair in pairs] == [True, True]
+    assert f"`{entropy}`" in first
+    words = lab.sample(60_000, torch.Generator().manual_seed(0))
+    space = {"lab": lab, "math": math, "words": words}
+    exec(f"{pairs[0]}\nfound = [(word, {entropy}) for word, d in {pairs[1]}]", space)
+    after = {}
+    for word, nats in space["found"]:
+        after.setdefault(word, []).append(nats)
+    often = [word for word in after if len(after[word]) >= 100]
+    hardest = max(often, key=lambda word: statistics.mean(after[word]))
+    assert "passed" in said(lesson.hardest_word, hardest, capsys)
 
 
 @pytest.mark.parametrize("answer", ["<s>", numpy.str_("<s>")])
@@ -347,11 +388,12 @@ def test_the_hardest_word_passes_as_any_kind_of_text(answer, capsys):
     ("answer", "words"),
     [
         (".", "It has the largest sum; take the mean."),
-        ("small", "After `small` the mean is 1.97 nats; after another word it is higher."),
-        ("the", "After `the` the mean is 1.31 nats; after another word it is higher."),
-        ("zebra", "got 'zebra'\n"),
-        (2.08, "expected a str, got 2.08"),
-        (["<s>"], "expected a str, got ['<s>']"),
+        ("small", "another word, got 'small'. After it the mean is 1.97 nats; after another"),
+        ("the", "another word, got 'the'. After it the mean is 1.31 nats; after another"),
+        (RARE, f"expected another word, got '{RARE}'. It came fewer than 100 times."),
+        ("zebra", "expected another word, got 'zebra'. The lab has no such word."),
+        (2.08, "expected a word in quotation marks, got 2.08"),
+        (["<s>"], "expected a word in quotation marks, got ['<s>']"),
     ],
 )
 def test_a_wrong_hardest_word_is_named_and_the_right_one_is_not_told(answer, words, capsys):

@@ -104,7 +104,7 @@ def test_labels_that_are_all_ignored_are_refused():
 def test_nan_in_the_logits_is_refused():
     logits = torch.zeros(2, 5)
     logits[1, 3] = math.nan
-    with pytest.raises(ValueError, match="expected logits that are numbers, got NaN"):
+    with pytest.raises(ValueError, match="expected logits that are numbers"):
         cross_entropy(logits, torch.tensor([0, 1]))
 
 
@@ -198,3 +198,32 @@ def test_a_constant_added_to_all_logits_changes_nothing(batch):
     assert torch.allclose(cross_entropy(logits + 7, labels), cross_entropy(logits, labels))
     assert torch.allclose(entropy(logits - 9), entropy(logits))
     assert torch.allclose(kl_divergence(logits + 3, -logits), kl_divergence(logits, -logits))
+
+
+@pytest.mark.parametrize("row", [[math.nan, 0.0], [math.inf, 0.0], [-math.inf, -math.inf]])
+def test_logits_that_are_no_distribution_are_refused_by_every_measure(row):
+    bad, good = torch.tensor([row]), torch.zeros(1, 2)
+    for measure in (
+        lambda: token_log_probs(bad, torch.tensor([0])),
+        lambda: entropy(bad),
+        lambda: kl_divergence(bad, good),
+        lambda: kl_divergence(good, bad),
+        lambda: expected_cross_entropy(good, bad),
+    ):
+        with pytest.raises(ValueError, match="expected logits that are numbers"):
+            measure()
+
+
+def test_a_word_too_unlikely_for_a_float_costs_nothing_even_if_the_model_rules_it_out():
+    true, model = torch.tensor([0.0, -1000.0]), torch.tensor([0.0, -math.inf])
+    assert kl_divergence(true, model) == expected_cross_entropy(true, model) == 0
+
+
+def test_the_gradient_of_the_entropy_is_finite_beside_an_impossible_token():
+    logits = torch.tensor([0.0, 1.0, -math.inf], requires_grad=True)
+    entropy(logits).backward()
+    assert logits.grad.isfinite().all()
+
+
+def test_a_hopeless_loss_has_an_infinite_perplexity():
+    assert perplexity(1e4) == math.inf

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import committed
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
@@ -23,7 +24,7 @@ def page_at(folder, *sources):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_the_committed_page_is_in_the_normal_form(path):
-    assert pages.check(path) == "normal"
+    assert pages.normalise(committed.text(path)) == committed.text(path)
 
 
 def test_the_normal_form_of_the_normal_form_is_itself():
@@ -48,6 +49,14 @@ def test_a_widget_without_its_state_is_dropped_and_the_text_beside_it_kept():
     assert [output["output_type"] for output in normal["cells"][0]["outputs"]] == ["stream"]
 
 
+def test_a_widget_that_brings_a_text_leaves_it_on_the_page():
+    quiz = new_output("display_data", {pages.WIDGET_VIEW: {}, "text/plain": "Which one?\na) this"})
+    normal = json.loads(pages.normalise(text_of(new_code_cell("", outputs=[quiz]))))
+    (output,) = normal["cells"][0]["outputs"]
+    assert "".join(output["data"].pop("text/plain")) == "Which one?\na) this"
+    assert output["data"] == {}
+
+
 def test_of_a_traceback_only_its_sentence_stays():
     error = new_output("error", ename="ValueError", evalue="no", traceback=["File /root/a.py", "…"])
     normal = json.loads(pages.normalise(text_of(new_code_cell("f()", outputs=[error]))))
@@ -62,13 +71,31 @@ def test_valid_ids_stay_and_missing_or_repeated_ones_are_numbered():
 
 
 def test_code_that_is_not_python_is_one_sentence():
-    with pytest.raises(pages.PageError, match="code: expected Python"):
+    with pytest.raises(pages.PageError, match=r"^code: expected Python .*; correct it$"):
         pages.normalise(text_of(new_code_cell("def f(:")))
 
 
-def test_a_file_that_is_not_a_notebook_is_one_sentence():
-    with pytest.raises(pages.PageError, match="page: expected a notebook"):
-        pages.normalise("not JSON")
+def with_cells(*cells, **keys):
+    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5} | keys)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not JSON",
+        "1",
+        '{"a": 1}',
+        '{"worksheets": [], "metadata": {}, "nbformat": 3, "nbformat_minor": 0}',
+        with_cells(nbformat=3),
+        with_cells(1),
+        with_cells({"cell_type": "odd", "metadata": {}, "source": ""}),
+        with_cells({"cell_type": "code", "metadata": {}, "source": ""}),
+        with_cells({"cell_type": "markdown", "id": "no id", "metadata": {}, "source": ""}),
+    ],
+)
+def test_a_file_that_is_not_a_notebook_is_one_sentence(text):
+    with pytest.raises(pages.PageError, match=r"^page: expected a notebook .* JupyterLab$"):
+        pages.normalise(text)
 
 
 def test_a_refreshed_page_holds_counts_and_outputs_and_nothing_else_in_its_folder(tmp_path, capsys):
@@ -93,8 +120,9 @@ def test_a_cell_that_raises_is_named_by_its_number_and_the_file_stays(tmp_path, 
 
 def test_a_cell_that_takes_too_long_is_named_by_its_number(tmp_path):
     text = text_of(new_code_cell("while True:\n    pass"))
-    with pytest.raises(pages.PageError, match="cell 1 failed"):
+    with pytest.raises(pages.PageError, match="expected") as caught:
         pages.execute(text, tmp_path, timeout=1)
+    assert str(caught.value) == "cell 1: expected an end within 1 s, got none; make it shorter"
 
 
 def test_an_interrupted_write_leaves_the_old_page(tmp_path, monkeypatch):

@@ -43,6 +43,14 @@ def test_the_seconds_left_are_shown_while_it_runs(monkeypatch):
     assert all("s left" in text for text in shown[:-1])
 
 
+def test_the_unit_is_escaped(monkeypatch):
+    shown = []
+    monkeypatch.setattr(progress, "display", lambda content, **_: shown.append(content))
+    list(watch("a", 1, "<b>'\""))
+    assert "<b>" not in shown[0]["text/html"]
+    assert shown[0]["text/plain"] == "0 of 1 <b>'\""
+
+
 def test_it_works_outside_a_notebook(capsys):
     assert list(watch(range(2), 2, "orders")) == [0, 1]
     assert "0 of 2 orders" in capsys.readouterr().out

@@ -100,10 +100,11 @@ def test_an_impossible_token_stays_impossible():
     [
         (
             {"temperature": 0.0},
-            "temperature above 0, got 0.0; for the likeliest token take top_k=1",
+            "temperature above 0 and finite, got 0.0; for the likeliest token take top_k=1",
         ),
-        ({"temperature": -1.0}, "temperature above 0, got -1.0"),
-        ({"temperature": math.nan}, "temperature above 0, got nan"),
+        ({"temperature": -1.0}, "temperature above 0 and finite, got -1.0"),
+        ({"temperature": math.nan}, "temperature above 0 and finite, got nan"),
+        ({"temperature": math.inf}, "temperature above 0 and finite, got inf"),
         ({"top_k": 0}, "top_k of at least 1, got 0"),
         ({"top_k": -2}, "top_k of at least 1, got -2"),
         ({"top_p": 0.0}, "top_p above 0 and up to 1, got 0.0"),
@@ -118,7 +119,7 @@ def test_a_dial_out_of_range_is_refused(dials, message):
 
 @pytest.mark.parametrize("bad", [[0.0, math.nan], [-math.inf, -math.inf], [0.0, math.inf]])
 def test_logits_that_are_no_distribution_are_refused(bad):
-    with pytest.raises(ValueError, match="got NaN or no possible token; look at the model"):
+    with pytest.raises(ValueError, match=r"got NaN, \+inf or no possible token; look at the model"):
         adjust(torch.tensor(bad))
 
 
@@ -197,3 +198,15 @@ def test_the_prompt_is_not_changed_and_tokens_come_one_by_one():
 def test_a_bad_dial_is_refused_while_generating():
     with pytest.raises(ValueError, match="temperature above 0"):
         list(generate(step_model(4), [1], 3, seeded(0), temperature=0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kept", range(1, 10))
+def test_top_p_keeps_exactly_the_tokens_that_reach_p(dtype, kept):
+    equal = torch.zeros(10, dtype=dtype)
+    assert adjust(equal, top_p=kept / 10).isfinite().sum() == kept
+
+
+def test_a_temperature_that_leaves_nothing_is_refused():
+    with pytest.raises(ValueError, match="look at the model and at the temperature"):
+        adjust(torch.tensor([-1000.0, -2000.0]), temperature=1e-37)

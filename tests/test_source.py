@@ -3,6 +3,7 @@ import functools
 import pytest
 from test_figures import Tags
 
+from course_lm.models.counts import NGram
 from course_lm.training import losses
 from course_lm.viewing import source as module
 from course_lm.viewing.source import TONES, highlighted, show_source, source
@@ -34,6 +35,10 @@ def test_a_class_and_a_decorated_function_show_their_own_source():
 
     assert "return 2 * number" in source(twice).text
     assert "class Tags" in source(Tags).text
+
+
+def test_a_method_starts_at_the_margin():
+    assert source(NGram.of_order).text.split("\n")[1].startswith("def of_order(")
 
 
 @pytest.mark.parametrize("thing", [3, len, "losses.py", None])

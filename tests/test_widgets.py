@@ -5,7 +5,7 @@ import torch
 from test_figures import HOSTILE, Tags
 
 from course_lm.language import lab
-from course_lm.language.tokens import Vocabulary
+from course_lm.language.tokens import Vocabulary, byte_pairs, characters
 from course_lm.viewing.chances import chances, ids_of, impossible, next_token_table
 from course_lm.viewing.figures import png
 from course_lm.viewing.surprise import cross_entropy_figure, nudge, nudge_html
@@ -35,6 +35,16 @@ def test_the_truth_stands_beside_the_model():
     word, truth, model = made.text.splitlines()[1].split()
     assert float(truth) == pytest.approx(exact[word], abs=5e-4)
     assert float(model) == pytest.approx(1 / 131, abs=5e-5)
+
+
+def test_the_table_says_why_the_truth_is_missing_after_an_impossible_prompt(explorer):
+    made = next_token_table(uniform(131), lab.vocabulary(), "anna anna", lab.Truth(), top=3)
+    explorer.prompt.value = "anna anna"
+    sentence = made.text.splitlines()[-1]
+    assert sentence.startswith("The truth gives 'anna', token 2, probability 0")
+    assert sentence in Tags(explorer.message.value).words
+    assert sentence in Tags(made.html).words
+    assert "truth" not in made.text.splitlines()[0]
 
 
 def test_the_rows_and_the_rest_hold_all_probability():
@@ -138,6 +148,43 @@ def test_characters_are_appended_without_a_space():
     explorer.words[0].click()
     explorer.words[3].click()
     assert explorer.prompt.value == "aba "
+
+
+def test_half_a_letter_stays_in_the_ids_though_no_text_can_show_it():
+    vocabulary = byte_pairs("a cat sat", 260)
+    explorer = next_token_explorer(uniform(len(vocabulary)), vocabulary, "a")
+    ids = [*vocabulary.encode("a cat"), *vocabulary.encode("é")[:1]]
+    explorer.go_to(ids)
+    assert explorer.ids == ids != vocabulary.encode(vocabulary.decode(ids))
+    explorer.prompt.value = "a cat"
+    assert explorer.ids == vocabulary.encode("a cat")
+
+
+def test_a_line_end_is_shown_in_the_field_and_read_back():
+    vocabulary = characters("ab\n")
+    explorer = next_token_explorer(uniform(3), vocabulary, "a\nb")
+    assert explorer.prompt.value == "a⏎b"
+    assert vocabulary.decode(explorer.ids) == "a\nb"
+    explorer.prompt.value = "a⏎ba"
+    assert vocabulary.decode(explorer.ids) == "a\nba"
+
+
+def test_typing_the_text_so_far_again_clears_the_message(explorer):
+    explorer.prompt.value = "finn is in the ktchen"
+    explorer.prompt.value = "finn is in the"
+    assert explorer.message.value == ""
+
+
+def test_a_click_asks_the_model_once():
+    asked = []
+
+    def model(ids):
+        asked.append(ids.shape[-1])
+        return torch.zeros(*ids.shape, 4)
+
+    explorer = next_token_explorer(model, Vocabulary(WORDS), "cat")
+    explorer.words[1].click()
+    assert asked == [1, 2]
 
 
 def test_hostile_tokens_are_escaped():

@@ -8,14 +8,17 @@ Python, of a traceback its last line, code laid out by ruff.
 
 import argparse
 import itertools
+import re
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -36,26 +39,43 @@ def find(names: Sequence[str], folder: Path = NOTEBOOKS) -> list[Path]:
     for name in names:
         if not any(page.name.startswith(name) for page in pages):
             known = ", ".join(page.stem for page in pages) or f"a page in {folder.name}/"
-            raise PageError(f"page: expected the beginning of {known}, got {name!r}; correct it.")
+            raise PageError(f"page: expected the beginning of {known}, got {name!r}; correct it")
     return [page for page in pages if not names or page.name.startswith(tuple(names))]
 
 
 def normalise(text: str) -> str:
     """Return a page's text in the normal form; a text in that form comes back unchanged."""
-    try:
-        page = nbformat.v4.reads_json(text)
-    except ValueError as error:
-        raise PageError(f"page: expected a notebook, got {error}; save it again.") from error
-    page.update(nbformat=4, nbformat_minor=5, metadata=nbformat.from_dict(PAGE_METADATA))
-    _number(page.cells)
+    page = _read(text)
     for cell in page.cells:
         cell.metadata = {key: cell.metadata[key] for key in CELL_METADATA if key in cell.metadata}
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if WIDGET_VIEW not in o.get("data", {})]
+            cell.outputs = [o for o in cell.outputs if not _dead(o)]
             for error in (o for o in cell.outputs if o.output_type == "error"):
                 error.traceback = [f"{error.ename}: {error.evalue}"]  # without the paths above it
-    nbformat.validate(page)
     return _lay_out(nbformat.writes(page) + "\n")
+
+
+def _read(text: str) -> nbformat.NotebookNode:
+    """The valid page that `text` holds, with an id for each cell; all else is a PageError."""
+    try:
+        page = nbformat.v4.reads_json(text)
+        if page["nbformat"] != 4:
+            raise ValueError(f"nbformat {page['nbformat']}")
+        page.update(nbformat_minor=5, metadata=nbformat.from_dict(PAGE_METADATA))
+        _number(page["cells"])
+        nbformat.validate(page)
+    except (AttributeError, LookupError, TypeError, ValueError, nbformat.ValidationError) as error:
+        got = textwrap.shorten(f"{type(error).__name__}: {error}", 120)
+        raise PageError(
+            f"page: expected a notebook in nbformat 4, got {got}; save it again in JupyterLab"
+        ) from error
+    return page
+
+
+def _dead(output: dict) -> bool:
+    """Take the live view out of a widget's output; whether only the name of its class is left."""
+    live = output.get("data", {}).pop(WIDGET_VIEW, None)
+    return live is not None and bool(re.match(r"\w+\(", output["data"].get("text/plain", "(")))
 
 
 def _number(cells: list) -> None:
@@ -72,7 +92,8 @@ def _lay_out(text: str) -> str:
     command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "page.ipynb", "-"]
     done = subprocess.run(command, input=text, capture_output=True, encoding="utf-8")
     if done.returncode:
-        raise PageError(f"code: expected Python that ruff can lay out, got {done.stderr.strip()}")
+        got = " ".join(done.stderr.split())
+        raise PageError(f"code: expected Python that ruff can lay out, got {got}; correct it")
     return done.stdout
 
 
@@ -89,6 +110,11 @@ def execute(text: str, folder: Path, timeout: float = 600) -> str:
         for index, cell in enumerate(page.cells):
             try:
                 client.execute_cell(cell, index)
+            except CellTimeoutError as error:
+                raise PageError(
+                    f"cell {index + 1}: expected an end within {timeout:g} s, got none; "
+                    "make it shorter"
+                ) from error
             except Exception as error:
                 what = " ".join(filter(None, (getattr(error, "ename", ""), _last_line(error))))
                 raise PageError(f"cell {index + 1} failed: {what}") from error
@@ -122,7 +148,7 @@ def check(path: Path) -> str:
     """Compare the page on the disk with its normal form."""
     text = path.read_text("utf-8")
     if normalise(text) != text:
-        raise PageError("page: expected the normal form, got another; refresh it.")
+        raise PageError("page: expected the normal form, got another; refresh it")
     return "normal"
 
 

@@ -26,13 +26,14 @@ and `progress(check)` shows the table of the page.
 """
 
 import contextlib
+import dis
 import inspect
 import io
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 
 from course_lm.exercises.protect import Student
 from course_lm.exercises.sentences import NotAttempted, Problem, box, describe, marked, show
@@ -59,9 +60,29 @@ class _Bounded(io.TextIOBase):
         self._stream.flush()
 
 
+# How `module.name(...)` is called and where jumps end depends on what else a file imports.
+_SKIPPED = {"PUSH_NULL", "EXTENDED_ARG"}
+_JUMPS = {*dis.hasjrel, *dis.hasjabs}
+
+
+def _steps(code: CodeType) -> list[tuple[str, object]]:
+    """What the code does, in whatever file and with whatever docstring."""
+    steps = []
+    for step in dis.get_instructions(code):
+        inner = isinstance(step.argval, CodeType)
+        about = _steps(step.argval) if inner else step.opcode in _JUMPS or repr(step.argval)
+        if step.opname not in _SKIPPED:
+            steps.append((step.opname.replace("LOAD_METHOD", "LOAD_ATTR"), about))
+    return steps
+
+
 @dataclass(eq=False)
 class Exercise:
-    """One exercise of a page and what has become of it; call it with the student's answer."""
+    """One exercise of a page and what has become of it; call it with the student's answer.
+
+    `passed` is the last verdict, and a stub changes nothing. `attempts` counts every answer but
+    one that passes again.
+    """
 
     number: str
     title: str
@@ -69,24 +90,28 @@ class Exercise:
     hints: tuple[str, ...]
     check: Callable[[Student], str]
     limit: float  # seconds for each call of the student's function
+    planted: Callable | None  # the function to mend, as the page shows it
     attempts: int = 0
     passed: bool = False
 
     def __call__(self, answer: object = ...) -> None:
         """Check `answer` and show the verdict; whatever the answer does, this does not raise."""
         with _ONE_AT_A_TIME:
-            verdict, lines, colour = self._judge(Student(answer, self.limit))
+            verdict, lines, colour = self._judge(answer)
         title = f"Exercise {self.number} ({self.minutes} min), {self.title}: {verdict}."
         show("\n".join([title, *lines]), box(title, lines, colour))
 
-    def _judge(self, student: Student) -> tuple[str, list[str], str]:
+    def _judge(self, answer: object) -> tuple[str, list[str], str]:
+        student = Student(answer, self.limit)
         try:
+            if self._is_planted(answer):
+                raise NotAttempted
             with contextlib.redirect_stdout(_Bounded(sys.stdout)):
                 notice = self.check(student)
         except NotAttempted:
             return "not attempted yet", [self.task], "--jp-border-color1"
         except Problem as problem:
-            self._count()
+            self._count(passed=False)
             said = f"Your answer: {problem}"
             if student.call:
                 said = f"`{student.call}`: {problem.revealed}"
@@ -94,12 +119,17 @@ class Exercise:
         except Exception as error:
             said = "The check itself failed, which is no fault of yours: "
             return "not checked", [said + describe(error, self.check)], "--jp-error-color1"
-        self._count()
-        self.passed = True
+        self._count(passed=True)
         return "passed", [notice] if notice else [], "--jp-success-color1"
 
-    def _count(self) -> None:
-        self.attempts += not self.passed
+    def _is_planted(self, answer: object) -> bool:
+        if self.planted is None or not isinstance(answer, FunctionType):
+            return False
+        return _steps(answer.__code__) == _steps(self.planted.__code__)
+
+    def _count(self, passed: bool) -> None:
+        self.attempts += not (passed and self.passed)
+        self.passed = passed
 
     def _hint(self) -> list[str]:
         if not self.hints:
@@ -119,10 +149,19 @@ class Exercise:
 
 
 def exercise(
-    number: str, title: str, *, minutes: int, hints: Sequence[str] = (), limit: float = 5.0
+    number: str,
+    title: str,
+    *,
+    minutes: int,
+    hints: Sequence[str] = (),
+    limit: float = 5.0,
+    planted: Callable | None = None,
 ) -> Callable[[Callable[[Student], str]], Exercise]:
-    """Make a check (see the top of this module) the exercise of a page."""
-    return lambda check: Exercise(number, title, minutes, tuple(hints), check, limit)
+    """Make a check (see the top of this module) the exercise of a page.
+
+    `planted` is the function with a bug that the page gives; its code is no attempt.
+    """
+    return lambda check: Exercise(number, title, minutes, tuple(hints), check, limit, planted)
 
 
 def progress(lesson: ModuleType) -> None:

@@ -51,9 +51,13 @@ def expect_equal(got: object, want: object, mistakes: Mapping[str, object] | Non
             return False
 
     if isinstance(got, Tensor) or not isinstance(got, _kind(want)):
-        fail(f"expected a {type(want).__name__}, got {brief(got)}")
+        fail(f"expected a {_called(want)}, got {brief(got)}")
     if not same(got, want):
-        _differ(f"another {type(want).__name__}", got, want, mistakes, same)
+        _differ(f"another {_called(want)}", got, want, mistakes, same)
+
+
+def _called(want: object) -> str:
+    return {str: "text", int: "whole number"}.get(type(want), type(want).__name__)
 
 
 def _kind(want: object) -> type | tuple[type, ...]:

@@ -10,9 +10,9 @@ from course_lm.language.tokens import characters
 from course_lm.models.counts import add_k
 
 from .checking import exercise
-from .expect import expect_number, expect_tensor, fail
+from .expect import expect_number, expect_shape, expect_tensor, fail
 from .quiz import Question
-from .sentences import NotAttempted, brief
+from .sentences import Problem, brief
 
 longer_contexts = Question(
     "Prediction: we raise n, the length of the counted pieces, from 1 to 9. What does the loss on "
@@ -73,6 +73,8 @@ def chain_rule(student):
         "That is in percent; a probability lies between 0 and 1.": 20.0,
         "That is 0.6 · 0.33; do not round before the end.": 0.198,
     }
+    if isinstance(student.value, str):
+        fail(f"expected a number, got {brief(student.value)}; leave out the quotation marks")
     expect_number(student.value, 1 / 5, tolerance=5e-4, mistakes=mistakes)
     return "One impossible step would make the product 0, however good the other steps are."
 
@@ -134,6 +136,8 @@ def _expect_contexts(got: object, n: int) -> None:
             fail(f"expected tuples as contexts, such as `(word,)` or `()`, got {brief(context)}")
         if not isinstance(after, dict):
             fail(f"expected a dict of next words under `{context}`, got {brief(after)}")
+        if not all(isinstance(count, int | float) for count in after.values()):
+            fail(f"expected counts under `{context}`, got {brief(after)}")
         if len(context) != n - 1:
             fail(f"expected contexts of n − 1 = {n - 1} words from windows of n, got `{context}`")
 
@@ -192,16 +196,17 @@ def planted_nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
     hints=(
         "Try top_p = 0.5 on probabilities 0.6, 0.3, 0.1 by hand: what has to stay?",
         "The token that makes the sum reach p has to stay. What does `cumsum` hold at its place?",
-        "Compare the sum before each token: `probs.cumsum(-1) - probs < top_p`.",
+        "`probs = ranked.softmax(-1)`, then `keep = probs.cumsum(-1) - probs < top_p`.",
     ),
+    planted=planted_nucleus,
 )
 def nucleus(student):
     """Mend the function: the fewest likeliest tokens that reach top_p stay, the rest gets −inf."""
-    logits, certain = torch.tensor([0.1, 0.6, 0.3]).log(), torch.tensor([0.0, -torch.inf])
+    logits, equal = torch.tensor([0.1, 0.6, 0.3]).log(), torch.zeros(2)
     staying = {0.7: 2, 0.5: 1, 0.95: 3, 1.0: 3}
-    probes = [(logits, top_p) for top_p in staying] + [(certain, 1.0)]
+    probes = [(logits, top_p) for top_p in staying] + [(equal, 0.5)]
     if all(_same(student(*probe), planted_nucleus(*probe)) for probe in probes):
-        raise NotAttempted
+        fail("this gives the same as the function on the page")
     for top_p, count in staying.items():
         right, ranks = _kept(logits, count), torch.arange(3)
         mistakes = {
@@ -216,7 +221,14 @@ def nucleus(student):
             "A logit of 0 is no probability of 0; that is −inf.": right.nan_to_num(neginf=0.0),
             "What stays keeps its logit; softmax divides later.": right.log_softmax(-1),
         }
-        expect_tensor(student(logits, top_p), right, mistakes=mistakes)
+        got = student(logits, top_p)
+        try:
+            expect_tensor(got, right, mistakes=mistakes)
+        except Problem as problem:
+            fail(f"{problem.revealed} (the probabilities are 0.1, 0.6, 0.3)")
+    left = int(expect_shape(student(equal, 0.5), (2,)).isfinite().sum())
+    if left != 1:
+        fail(f"expected 1 token to stay, got {left}; one of (1/2, 1/2) reaches 0.5 alone")
     return "With top_p = 1 nothing is cut; as top_p goes to 0 one token is left, as with top_k = 1."
 
 

@@ -10,9 +10,9 @@ from course_lm.language.windows import IGNORE
 from course_lm.training import losses
 
 from .checking import exercise
-from .expect import expect_equal, expect_number, expect_tensor, fail
+from .expect import expect_number, expect_tensor, fail
 from .quiz import Question
-from .sentences import NotAttempted, Problem, brief
+from .sentences import Problem, brief
 
 first_loss = Question(
     "Prediction: a network that has learned nothing chooses among V words. About how large is its "
@@ -32,7 +32,7 @@ first_loss = Question(
     correct=1,
 )
 
-overshoot = Question(
+ten_times_rarer = Question(
     "Prediction: one word has a probability of 0.01 and then comes. Which loss does the model pay, "
     "compared with a word of probability 0.1?",
     (
@@ -191,23 +191,25 @@ def planted_held_out_loss(loss, batches):
         "Divide the weighted sum by `sum(counts)`, with "
         "`counts = [int((labels != IGNORE).sum()) for _, labels in batches]`.",
     ),
+    planted=planted_held_out_loss,
 )
 def held_out_loss(student):
     """Mend the function: return the mean loss per label over all batches, whatever their sizes."""
-    logits = torch.tensor([[[2, 0], [0, 1]], [[3, 0], [0, 2]], [[0, 1.5], [0, 0]]])
-    labels = torch.tensor([[0, 1], [1, 1], [1, IGNORE]])  # 4 labels, then 1
-    batches = [(logits[:2], labels[:2]), (logits[2:], labels[2:])]
+    full = torch.tensor([[[2, 0], [0, 1]], [[3.0, 0], [0, 2]]]), torch.tensor([[0, 1], [1, 1]])
+    short = torch.tensor([[[0, 1.5], [0, 0], [0, 0]]]), torch.tensor([[1, IGNORE, IGNORE]])
+    batches = [full, short]  # 2 rows, then 1; 4 places, then 3; 4 labels, then 1
     first, last = (float(losses.cross_entropy(*batch)) for batch in batches)
     got = student(losses.cross_entropy, batches)
-    if got == planted_held_out_loss(losses.cross_entropy, batches) and isinstance(got, float):
-        raise NotAttempted
     mistakes = {
-        "Each batch counts the same; each label should.": (first + last) / 2,
-        "Labels that are IGNORE have no weight.": (2 * first + last) / 3,
+        "This gives the same as the function on the page: each batch counts the same, but each "
+        "label should.": (first + last) / 2,
+        "That counts rows, not labels.": (2 * first + last) / 3,
+        "Labels that are IGNORE have no weight.": (4 * first + 3 * last) / 7,
         "Label 0 is a word, too; only IGNORE has no weight.": (3 * first + last) / 4,
         "That is the sum over the labels; divide by their number.": 4 * first + last,
         "Divide by the number of labels, not of batches.": (4 * first + last) / 2,
-        "Labels that are IGNORE do not count when you divide.": (4 * first + last) / 6,
+        "Labels that are IGNORE do not count when you divide.": (4 * first + last) / 7,
+        "Divide by the number of labels, not of rows.": (4 * first + last) / 3,
         "Weigh each batch with its number of labels.": (first + last) / 5,
         "That is the first batch alone; is `return` inside the loop?": first,
         "That is the last batch alone.": last,
@@ -222,21 +224,33 @@ def held_out_loss(student):
     "Measure: after which word is the lab hardest to predict?",
     minutes=10,
     hints=(
-        "For each place take the entropy of `lab.distributions(words)` and the word before it.",
+        "For each place take the entropy of `lab.distributions(words)` and the word before it; "
+        "each is a dict; its entropy is `-sum(p * math.log(p) for p in d.values())`.",
         "Group the entropies by the word before, take the mean of each group, then the largest.",
-        "`zip(words, distributions[1:])` pairs each word with the distribution of what follows it.",
+        "`chances = list(lab.distributions(words))[1:]`; `zip(words, chances)` pairs each word "
+        "with what can follow it.",
     ),
 )
 def hardest_word(student):
-    """Give the word that came 100 times or more after which the mean entropy is highest."""
+    """Give the word that came 100 times or more after which the mean entropy is highest.
+
+    The start mark `<s>` and the signs count as words.
+    """
     answer, after = student.value, _entropies_after()
     mean = {word: sum(entropies) / len(entropies) for word, entropies in after.items()}
-    mistakes = {
-        f"After `{word}` the mean is {mean[word]:.2f} nats; after another word it is higher.": word
-        for word in mean
-    }
-    by_sum = {"It has the largest sum; take the mean.": max(after, key=lambda w: sum(after[w]))}
-    expect_equal(answer, max(mean, key=mean.get), by_sum | mistakes)
+    if not isinstance(answer, str):
+        fail(f"expected a word in quotation marks, got {brief(answer)}")
+    if answer not in lab.vocabulary().ids:
+        fail(f"expected another word, got {brief(answer)}. The lab has no such word.")
+    if answer not in mean:
+        fail(f"expected another word, got {brief(answer)}. It came fewer than 100 times.")
+    if answer == max(after, key=lambda word: sum(after[word])):
+        fail(f"expected another word, got {brief(answer)}. It has the largest sum; take the mean.")
+    if answer != max(mean, key=mean.get):
+        fail(
+            f"expected another word, got {brief(answer)}. After it the mean is "
+            f"{mean[answer]:.2f} nats; after another word it is higher."
+        )
     return f"{max(mean.values()):.2f} nats on average; no model, however large, pays less there."
 
 

@@ -29,8 +29,12 @@ class NotAttempted(Exception):
 class _Brief(reprlib.Repr):
     def __init__(self):
         super().__init__()
-        self.maxlist = self.maxtuple = self.maxset = 6
+        self.maxtuple = self.maxset = 6
         self.maxstring = self.maxother = 60
+
+    def repr_list(self, value, level):
+        self.maxlist = 10 if all(isinstance(item, str) for item in value) else 6
+        return super().repr_list(value, level)
 
     def repr_float(self, value, level):
         return f"{value:.6g}"

@@ -78,7 +78,7 @@ def distributions(words: Sequence[str], world: World = WORLD) -> Iterator[Distri
     program, lost = language(world), False
     options = next(program)
     for word in words:
-        yield options
+        yield dict(options)  # a copy: the language keeps its own
         if word == START and (lost or START not in options):
             program, lost = language(world), False
             options = next(program)
@@ -87,11 +87,14 @@ def distributions(words: Sequence[str], world: World = WORLD) -> Iterator[Distri
             options, lost = anything, True
         else:
             options = program.send(word)
-    yield options
+    yield dict(options)
 
 
 def log_probs(words: Sequence[str], world: World = WORLD) -> list[float]:
-    """log P(word | words before), in nats, for each word; −inf for an impossible word."""
+    """log P(word | words before), in nats, for each word; −inf for an impossible word.
+
+    What follows an impossible word scores ln 1/V each, until START opens the next story.
+    """
     vocabulary(world).ids_of(words)  # raises if the lab has no such word
     pairs = zip(words, distributions(words, world), strict=False)
     return [math.log(options[word]) if word in options else -math.inf for word, options in pairs]
@@ -102,9 +105,10 @@ def floor(words: Sequence[str], world: World = WORLD) -> float:
 
     It is the lowest loss on these words that can be expected of any model.
     """
-    if len(words) < 2:
+    if len(words) < 2 or words[0] != START:
         raise ValueError(
-            f"lab.floor: expected at least 2 words, got {len(words)}; give a longer text"
+            f"lab.floor: expected at least 2 words that begin with {START!r}, got "
+            f"{len(words)} that begin {' '.join(words[:3])!r}; cut the text where a story begins"
         )
     return -math.fsum(log_probs(words, world)[1:]) / (len(words) - 1)
 
@@ -119,13 +123,15 @@ def next_word(prefix: Sequence[str], world: World = WORLD) -> Distribution:
     *seen, options = distributions(words, world)
     for index, (word, possible) in enumerate(zip(words, seen, strict=True)):
         if word not in possible:
-            likely = ", ".join(sorted(possible, key=possible.get, reverse=True)[:6])
+            likely = ", ".join(
+                repr(word) for word in sorted(possible, key=possible.get, reverse=True)[:6]
+            )
             raise ImpossibleText(
                 f"lab: expected one of {likely}{', ...' if len(possible) > 6 else ''} after "
                 f"{' '.join(words[:index])!r}, got {word!r}, which has probability 0; "
                 "change that word"
             )
-    return dict(options)  # a copy: the language keeps its own
+    return options
 
 
 class Truth:
@@ -149,7 +155,7 @@ class Truth:
             )
         logits = torch.full((*ids.shape, len(self.vocabulary)), -math.inf)
         for row, row_ids in zip(logits, ids.tolist(), strict=True):
-            words = [self.vocabulary.tokens[index] for index in row_ids]
+            words = self.vocabulary.tokens_of(row_ids)
             after_first = list(distributions(words, self.world))[1:]
             for position, options in zip(row, after_first, strict=True):
                 place = torch.tensor(self.vocabulary.ids_of(tuple(options)))

@@ -59,7 +59,11 @@ class Vocabulary:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; spaces of the original that `split` dropped do not come back."""
-        return self.glue.join(self.tokens[index] for index in _checked(ids, len(self)))
+        return self.glue.join(self.tokens_of(ids))
+
+    def tokens_of(self, ids: Iterable[int]) -> list[str]:
+        """The token of each id; raises ValueError for an id outside the vocabulary."""
+        return [self.tokens[index] for index in _checked(ids, len(self))]
 
     def _what_is_unknown(self, tokens: Sequence[str]) -> str:
         place, token = next((i, t) for i, t in enumerate(tokens) if t not in self.ids)
@@ -111,7 +115,7 @@ class BytePairs:
 
 
 def byte_pairs(text: str, size: int) -> BytePairs:
-    """Train byte-pair merges on `text` until there are `size` entries: 256 bytes and the merges."""
+    """Train byte-pair merges on `text` to at most `size` entries: 256 bytes and the merges."""
     if size < 256:
         raise ValueError(
             f"byte_pairs: expected a size of at least 256 (all bytes), got {size}; raise it"
@@ -136,7 +140,7 @@ def merge(tokens: Sequence[str], pair: tuple[str, str]) -> list[str]:
     """
     merged: list[str] = []
     for token in tokens:
-        if merged and (merged[-1], token) == pair:
+        if merged and (merged[-1], token) == tuple(pair):
             merged[-1] += token
         else:
             merged.append(token)

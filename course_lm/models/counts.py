@@ -4,11 +4,11 @@ All estimates here have one form. At order n, after the context h = the last n �
 
     P_n(w | h) = direct(h w) + left(h) · base(w),      left(h) = 1 − Σ_w direct(h w)
 
-- maximum likelihood: direct = c(h w) / c(h), nothing is left;
-- add-k: direct = c(h w) / (c(h) + kV); the rest goes to the uniform base 1 / V;
+- add-k: direct = c(h w) / (c(h) + kV), the rest goes to 1 / V; k = 0 is maximum likelihood;
 - Kneser–Ney: direct = (c − D) / c(h); the rest goes to the base P_{n−1}, which counts in how many
   different contexts a word occurs rather than how often (Kneser and Ney 1995; three discounts D
-  from Chen and Goodman 1999).
+  from Chen and Goodman 1999). Departures: D stays between 0.1 and the count, and no n-gram is
+  taken to follow fewer than one token.
 
 An n-gram is known by its rank in the sorted list of all n-grams that occurred. Its key is (rank of
 its first n − 1 tokens) · V + last token, so a longer n-gram takes one more binary search.
@@ -32,7 +32,8 @@ class Estimate:
     def mixed(self, ngram: torch.Tensor, context: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
         """direct + left · base; base alone after an unseen context. Shapes (B, T, K), (B, T, 1)."""
         direct = torch.where(ngram >= 0, self.direct[ngram], 0.0)
-        return torch.where(context >= 0, direct + self.left[context] * base, base)
+        left = self.left[context.clamp(min=0)]
+        return torch.where(context >= 0, direct + left * base, base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,34 +67,38 @@ class NGram:
 
     @property
     def context(self) -> int:
-        """How many tokens of the past the model looks at."""
+        """How many tokens to show the model, at least one."""
         return max(self.order - 1, 1)
 
     def of_order(self, n: int) -> "NGram":
         """The n-gram model from the same counts, for an n up to this model's order."""
         if not 1 <= n <= self.order:
-            raise ValueError(
-                f"n-grams: expected an order from 1 to {self.order}, got {n}; fit again"
-            )
+            raise ValueError(f"n-grams: expected an order from 1 to {self.order}, got {n}; refit")
         return NGram(self.levels[:n], self.vocab_size)
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         """log P of every next token at each place: (B, T) -> (B, T, V), float32."""
+        _check_ids(ids, self.vocab_size)
         every_word = torch.arange(self.vocab_size).expand(*ids.shape, -1)
         return self._probs(self._contexts(ids), every_word).log().float()
 
     def token_log_probs(self, ids: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """log P(ids[t] | ids[:t]) for t = 1 ... T − 1, in nats: (T,) -> (T − 1,).
 
-        No (T, V) table is made.
+        No (T, V) table is made. Raises ValueError for fewer than two tokens.
         """
         ids = torch.as_tensor(ids, dtype=torch.long)
+        if ids.dim() != 1 or len(ids) < 2:
+            raise ValueError(
+                "n-grams: expected one row of at least 2 tokens to score, got shape "
+                f"{tuple(ids.shape)}; give a longer text"
+            )
+        _check_ids(ids, self.vocab_size)
         contexts = self._contexts(ids[None, :-1])
         return self._probs(contexts, ids[None, 1:, None])[0, :, 0].log()
 
     def _contexts(self, ids: torch.Tensor) -> list[torch.Tensor]:
         """contexts[n]: rank of the n tokens that end at each place, or UNSEEN, or TOO_SHORT."""
-        _check_ids(ids, self.vocab_size)
         ranks = [torch.zeros_like(ids)]
         for n, level in enumerate(self.levels[:-1], start=1):
             shorter = ranks[-1] if n == 1 else ranks[-1].roll(1, dims=1)
@@ -107,8 +112,8 @@ class NGram:
         for level, context in zip(self.levels, contexts, strict=True):
             context = context.unsqueeze(-1)
             ngram = _find(level.keys, context, words, self.vocab_size)
-            fits = context != TOO_SHORT
-            probs = torch.where(fits, level.longest.mixed(ngram, context, base), probs)
+            mixed = level.longest.mixed(ngram, context, base)
+            probs = torch.where(context == TOO_SHORT, probs, mixed)
             if level.base is not None:
                 base = level.base.mixed(ngram, context, base)
         return probs
@@ -124,43 +129,45 @@ def add_k(ids: Sequence[int] | torch.Tensor, order: int, vocab_size: int, k: flo
     if not 0 <= k < float("inf"):
         raise ValueError(f"add_k: expected k of 0 or more, got {k}; choose for instance 0.1")
 
-    def estimate(counts: torch.Tensor, context: torch.Tensor, totals: torch.Tensor) -> Estimate:
+    def estimate(context: torch.Tensor, counts: torch.Tensor, contexts: int) -> Estimate:
+        totals = context.bincount(counts, contexts)  # c(h)
         all_counts = totals + k * vocab_size
         left = torch.where(totals > 0, k * vocab_size / all_counts, 1.0)
         return Estimate(counts / all_counts[context], left)
 
     levels = [
-        Level(keys, estimate(counts, *_totals(keys, counts, contexts, vocab_size)), None)
+        Level(keys, estimate(keys // vocab_size, counts, contexts), None)
         for keys, counts, _, contexts in _count(ids, order, vocab_size)
     ]
     return NGram(levels, vocab_size)
 
 
 def kneser_ney(ids: Sequence[int] | torch.Tensor, order: int, vocab_size: int) -> NGram:
-    """Interpolated Kneser–Ney, three discounts; the lowest order is mixed with the uniform one."""
+    """P_n(w | h) = (c(h w) − D) / c(h) + λ(h) P_{n−1}(w | h'), with c(h) = Σ_w c(h w).
 
-    def estimate(counts: torch.Tensor, context: torch.Tensor, totals: torch.Tensor) -> Estimate:
+    h' is h without its first token; in P_{n−1} the counts are continuation counts: how many
+    different tokens came before. D depends on the count: 1, 2, or 3 and more.
+    """
+
+    def estimate(context: torch.Tensor, counts: torch.Tensor, contexts: int) -> Estimate:
+        totals = context.bincount(counts, contexts)  # c(h)
         discount = _discounts(counts)[counts.long().clamp(max=3)]
         taken = torch.zeros_like(totals).index_add_(0, context, discount)
         left = torch.where(totals > 0, taken / totals, 1.0)
         return Estimate((counts - discount) / totals[context], left)
 
     levels = []
-    for keys, counts, before, contexts in _count(ids, order, vocab_size):
-        longest, base = (
-            estimate(counted, *_totals(keys, counted, contexts, vocab_size))
-            for counted in (counts, before)
-        )
-        levels.append(Level(keys, longest, base))
+    for keys, counts, continuations, contexts in _count(ids, order, vocab_size):
+        context = keys // vocab_size  # the rank of each n-gram's first n − 1 tokens
+        longest = estimate(context, counts, contexts)
+        levels.append(Level(keys, longest, base=estimate(context, continuations, contexts)))
     return NGram(levels, vocab_size)
 
 
 def _count(
     ids: Sequence[int] | torch.Tensor, order: int, vocab_size: int
 ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]]:
-    """For n = 1 ... order: keys of the n-grams that occur, how often, after how many different
-    tokens (at least 1), and how many contexts there are.
-    """
+    """For each n: keys of the n-grams, counts, continuation counts, number of contexts."""
     ids = torch.as_tensor(ids, dtype=torch.long)
     if order < 1 or ids.dim() != 1 or len(ids) < order:
         raise ValueError(
@@ -181,14 +188,6 @@ def _count(
         counted.append((keys, counts.double(), counts.double(), contexts))
         contexts = len(keys)
     return counted
-
-
-def _totals(
-    keys: torch.Tensor, counts: torch.Tensor, contexts: int, vocab_size: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The context's rank of each n-gram, and c(h) of each context."""
-    context = keys // vocab_size
-    return context, context.bincount(weights=counts, minlength=contexts)
 
 
 def _discounts(counts: torch.Tensor) -> torch.Tensor:

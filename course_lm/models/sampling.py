@@ -28,12 +28,13 @@ def adjust(
     temperature τ: logits / τ. Below 1 the likely becomes likelier; above 1 all come closer.
     top_k: keep the k likeliest tokens (Fan 2018).
     top_p: keep the fewest likeliest tokens whose probabilities reach p (nucleus, Holtzman 2019).
+    Raises ValueError for a temperature or top_p outside its range, top_k below 1, and NaN logits.
     """
     _check_dials(logits, temperature, top_k, top_p)
     logits = logits / temperature
     ranked, order = logits.sort(dim=-1, descending=True, stable=True)
     probs = ranked.softmax(-1)
-    reach = top_p if top_p < 1 else torch.inf  # rounding would cut the tail off at 1
+    reach = top_p * (1 - 1e-6) if top_p < 1 else torch.inf  # rounding must not cost or add a token
     keep = probs.cumsum(-1) - probs < reach  # what stands before a token does not reach p yet
     if top_k is not None:
         keep[..., top_k:] = False
@@ -61,9 +62,9 @@ def generate(
 
 
 def _check_dials(logits: torch.Tensor, temperature: float, top_k: int | None, top_p: float) -> None:
-    if not temperature > 0:
+    if not 0 < temperature < float("inf"):
         raise ValueError(
-            f"sampling: expected a temperature above 0, got {temperature}; "
+            f"sampling: expected a temperature above 0 and finite, got {temperature}; "
             "for the likeliest token take top_k=1"
         )
     if top_k is not None and top_k < 1:
@@ -74,8 +75,8 @@ def _check_dials(logits: torch.Tensor, temperature: float, top_k: int | None, to
         raise ValueError(
             f"sampling: expected top_p above 0 and up to 1, got {top_p}; 1 keeps every token"
         )
-    if logits.isnan().any() or (logits.amax(-1).isinf()).any():
+    if not (logits / temperature).amax(-1).isfinite().all():
         raise ValueError(
             "sampling: expected logits that are numbers, with at least one possible token, "
-            "got NaN or no possible token; look at the model that made them"
+            "got NaN, +inf or no possible token; look at the model and at the temperature"
         )

@@ -30,11 +30,7 @@ def token_log_probs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             f"token_log_probs: expected labels from 0 to {logits.shape[-1] - 1} or IGNORE, "
             f"got {int(wrong[0])}; use the vocabulary that the model was made for"
         )
-    if logits.isnan().any():
-        raise ValueError(
-            "token_log_probs: expected logits that are numbers, got NaN; "
-            "look for the step that made it"
-        )
+    _check_logits(logits)
     chosen = logits.gather(-1, labels.where(known, 0).unsqueeze(-1)).squeeze(-1)
     return torch.where(known, chosen - logits.logsumexp(-1), 0.0)
 
@@ -43,6 +39,7 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean of −log P(label) over labels that are not IGNORE: (..., V), (...) -> scalar, nats/token.
 
     Its gradient with respect to the logits of one place is (softmax − one-hot) / number of labels.
+    Raises ValueError for wrong shapes, labels outside the vocabulary, NaN, and no label at all.
     Source: Shannon 1948; as a training loss for language models, Bengio 2003.
 
     >>> cross_entropy(torch.tensor([[0.0, 0.0], [0.0, 0.0]]), torch.tensor([1, IGNORE]))
@@ -71,7 +68,7 @@ def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 def perplexity(nats: float) -> float:
     """exp(loss): how many equally likely tokens would be as hard to guess. From nats per token."""
-    return math.exp(nats)
+    return math.exp(nats) if nats < 709 else math.inf  # the largest float is about exp(709.8)
 
 
 def bits(nats: float) -> float:
@@ -91,8 +88,7 @@ def bits_per_character(nats_per_token: float, tokens: int, characters: int) -> f
 
 def entropy(logits: torch.Tensor) -> torch.Tensor:
     """H(p) = −Σ_w p(w) log p(w), p = softmax(logits): (..., V) -> (...), nats. 0 log 0 is 0."""
-    log_p = logits.log_softmax(-1)
-    return -(log_p.exp() * log_p).where(log_p.isfinite(), 0.0).sum(-1)
+    return expected_cross_entropy(logits, logits)
 
 
 def kl_divergence(true_logits: torch.Tensor, model_logits: torch.Tensor) -> torch.Tensor:
@@ -101,11 +97,23 @@ def kl_divergence(true_logits: torch.Tensor, model_logits: torch.Tensor) -> torc
     p is the truth, q the model. What the model loses beyond the entropy; ∞ if it rules out a word
     that can come.
     """
+    _check_logits(true_logits, model_logits)
     log_p, log_q = true_logits.log_softmax(-1), model_logits.log_softmax(-1)
-    return (log_p.exp() * (log_p - log_q)).where(log_p > -math.inf, 0.0).sum(-1)
+    p = log_p.exp()
+    return (p * (log_p - log_q).masked_fill(p == 0, 0.0)).sum(-1)
 
 
 def expected_cross_entropy(true_logits: torch.Tensor, model_logits: torch.Tensor) -> torch.Tensor:
     """H(p, q) = −Σ_w p(w) log q(w) = H(p) + KL(p ‖ q): (..., V), (..., V) -> (...), nats."""
+    _check_logits(true_logits, model_logits)
     p, log_q = true_logits.softmax(-1), model_logits.log_softmax(-1)
-    return -(p * log_q).where(p > 0, 0.0).sum(-1)
+    return -(p * log_q.masked_fill(p == 0, 0.0)).sum(-1)
+
+
+def _check_logits(*all_logits: torch.Tensor) -> None:
+    for logits in all_logits:
+        if not logits.amax(-1).isfinite().all():  # NaN, +inf, or nothing is possible
+            raise ValueError(
+                "losses: expected logits that are numbers, with a possible token in each row, got "
+                "NaN, +inf or a row of −inf; look for the step that made it"
+            )

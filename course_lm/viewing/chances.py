@@ -27,13 +27,18 @@ def next_token_table(
     """The explorer's picture without the widget: the `top` next words after `prompt`.
 
     dials: temperature, top_k and top_p of `sampling.adjust`; they change the model's bars only.
+    After a prompt that cannot occur the truth has no bars; a sentence below says so.
     """
     ids = ids_of(vocabulary, prompt)
     logits = next_logits(model, ids)
-    known = truth is not None and impossible(truth, ids) is None
-    true_logits = next_logits(truth, ids) if known else None
+    lost = None if truth is None else impossible(truth, ids)
+    true_logits = None if truth is None or lost is not None else next_logits(truth, ids)
     shown, series = chances(logits, true_logits, top, **dials)
-    return chances_html([vocabulary.decode([i]) for i in shown], series)
+    made = chances_html([vocabulary.decode([i]) for i in shown], series)
+    if lost is None:
+        return made
+    sentence = why_lost(vocabulary, ids, lost)
+    return Html(f"{made.html}<div>{escape(sentence)}</div>", f"{made.text}\n{sentence}")
 
 
 def ids_of(vocabulary, text: str) -> list[int]:
@@ -53,6 +58,16 @@ def impossible(truth: Model, ids: Sequence[int]) -> int | None:
     chosen = logits.gather(-1, torch.as_tensor(ids)[1:, None]).squeeze(-1)
     lost = (chosen == -torch.inf).nonzero()
     return int(lost[0]) + 1 if len(lost) else None
+
+
+def why_lost(vocabulary, ids: Sequence[int], place: int) -> str:
+    """The sentence for a text that the truth cannot follow, lost at `place`."""
+    word = visible(vocabulary.decode([ids[place]]))
+    return (
+        f"The truth gives {word!r}, token {place + 1 - len(start_of(vocabulary))}, probability 0 "
+        "at its place: this text cannot occur. The model goes on regardless; go back to see both "
+        "again."
+    )
 
 
 def chances(

@@ -15,12 +15,14 @@ from .style import (
     blank,
     colour_of,
     label_right,
+    literal,
+    meant_colour,
     number,
     styled,
 )
 
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
-_SAMPLES = 8  # points of a curve in the text twin
+_SAMPLES = 12  # points of a curve in the text twin
 
 
 def loss_curve(
@@ -52,24 +54,24 @@ def line_figure(
     ylabel: str,
     levels: Mapping[str, float] | None = None,
     mark_minimum: bool = False,
-    log: bool = False,
     dots: bool = True,
 ) -> Drawing:
     """A quantity over another, {label: (xs, ys)}, each curve named at its end.
 
     `levels` {label: height} are dashed lines; `mark_minimum` rings the lowest point of each curve;
-    an infinite value is drawn as a triangle at the top edge; `log` makes the y axis logarithmic.
+    an infinite value is drawn as a triangle at the top edge.
     """
     with styled():
         figure, (axes,) = blank()
-        axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        literal(axes.xaxis.label, axes.yaxis.label)
         axes.grid(axis="y")
         labels = [
             _draw_curve(axes, label, xs, ys, position, dots, mark_minimum)
             for position, (label, (xs, ys)) in enumerate(curves.items())
         ]
         for label, height in (levels or {}).items():
-            colour = colour_of(label) if label.split()[0] in COLOURS else COLOURS["baseline"]
+            colour = meant_colour(label) or COLOURS["baseline"]
             axes.axhline(height, color=colour, lw=1.2, ls=(0, (4, 2)), zorder=1.5)
             labels.append((height, f"{label} {number(float(height))}", colour))
         _whole_ticks(axes, [x for xs, _ in curves.values() for x in xs])
@@ -97,7 +99,7 @@ def _draw_curve(axes, label, xs, ys, position, dots, mark_minimum) -> tuple[floa
     if mark_minimum and finite:
         at = drawn.index(min(finite))
         axes.plot(xs[at], drawn[at], "o", ms=11, mfc="none", mec=colour, mew=1.2)
-        note = {"xytext": (0, -9), "textcoords": "offset points", "ha": "center", "va": "top"}
+        note = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center"}
         halo = [Stroke(linewidth=2.5, foreground=PAPER), Normal()]
         text = number(drawn[at])
         axes.annotate(text, (xs[at], drawn[at]), color=colour, path_effects=halo, **note)
@@ -127,7 +129,8 @@ def _sampled(curves: Curves, xlabel: str) -> list[list[object]]:
     rows = []
     for label, (xs, ys) in curves.items():
         last = len(xs) - 1
-        at = sorted({round(i * last / (_SAMPLES - 1)) for i in range(_SAMPLES)})
+        lowest = min(range(last + 1), key=lambda i: float(ys[i]))
+        at = sorted({round(i * last / (_SAMPLES - 1)) for i in range(_SAMPLES)} | {lowest})
         rows.append([xlabel, *(f"{float(xs[i]):g}" for i in at)])
         rows.append([label, *(float(ys[i]) for i in at)])
     heads = {tuple(row) for row in rows[::2]}

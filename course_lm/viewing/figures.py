@@ -21,6 +21,7 @@ from .style import (
     blank,
     colour_of,
     likeliest,
+    literal,
     name_rows,
     number,
     styled,
@@ -112,7 +113,7 @@ def bars(
             axes.text(drawn, row, f" {number(value)} ", ha=side, va="center_baseline", size=9)
         if limit:
             axes.axvline(limit[1], color=COLOURS["floor"], lw=1.2, ls=(0, (4, 2)))
-            axes.annotate(
+            name = axes.annotate(
                 f"{limit[0]} {number(float(limit[1]))}",
                 (limit[1], 1.0),
                 xycoords=("data", "axes fraction"),
@@ -121,6 +122,7 @@ def bars(
                 ha="center",
                 color=COLOURS["floor"],
             )
+            literal(name)
         name_rows(axes, list(values), xlabel)
     figure.numbers = [[name, float(value)] for name, value in values.items()]
     figure.numbers += [[limit[0], float(limit[1])]] if limit else []
@@ -134,10 +136,10 @@ def _probabilities(who: str, name: str, values: Sequence[float], length: int) ->
             f"{who}: expected {length} numbers in {name}, one for each word, got {len(probs)}; "
             "give words and probabilities of one length"
         )
-    if not all(0 <= p <= 1 for p in probs) or sum(probs) > 1 + 1e-4:
+    if not all(0 <= p <= 1 for p in probs) or not math.isclose(sum(probs), 1, abs_tol=1e-4):
         raise ValueError(
-            f"{who}: expected probabilities from 0 to 1 with a sum of at most 1 in {name}, got "
-            f"a sum of {number(sum(probs))}; give probabilities, not logits"
+            f"{who}: expected probabilities from 0 to 1 that sum to 1 in {name}, got a sum of "
+            f"{number(sum(probs))}; give probabilities of all words, not logits"
         )
     return probs
 

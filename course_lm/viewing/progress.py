@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from html import escape
 from typing import TypeVar
 
 from IPython.display import display
@@ -13,7 +14,9 @@ SECONDS_BETWEEN = 0.2
 def watch(records: Iterable[Record], total: int, unit: str = "steps") -> Iterator[Record]:
     """Yield `records` and show how many of `total` are done, with the seconds left.
 
-    The stop button (or Ctrl-C) ends the loop with a sentence: what was done until then is kept.
+    `records` is the generator that does the work, a record at a time. The stop button (or Ctrl-C)
+    while a record is being made ends the loop with a sentence, and the records so far are kept;
+    work in the body of the loop is not protected.
     """
     began = shown = time.perf_counter()
     done = 0
@@ -35,7 +38,8 @@ def watch(records: Iterable[Record], total: int, unit: str = "steps") -> Iterato
 
 def _bar(done: int, total: int, unit: str, time_text: str) -> dict[str, str]:
     text = f"{done:,} of {total:,} {unit}" + (f", {time_text}" if time_text else "")
-    bar = f'<progress value="{done}" max="{total}" aria-label="{text}"></progress> {text}'
+    said = escape(text)
+    bar = f'<progress value="{done}" max="{total}" aria-label="{said}"></progress> {said}'
     return {"text/html": bar, "text/plain": text}
 
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from html import escape
+from textwrap import dedent
 
 from IPython.display import display
 from pygments import lex
@@ -38,7 +39,7 @@ def source(thing: Callable | type, folded: bool = False) -> Html:
     Raises TypeError for anything that has no Python source.
     """
     try:
-        code = inspect.getsource(inspect.unwrap(thing)).rstrip()
+        code = dedent(inspect.getsource(inspect.unwrap(thing))).rstrip()
     except (TypeError, OSError):
         raise TypeError(
             "show_source: expected a function or class written in Python, got "

@@ -83,7 +83,9 @@ def token_strip(
     finite = [s for s in values if s is not None and math.isfinite(s)]
     top = highest or max(finite, default=0.0) or 1.0
     pairs = list(zip(tokens, values, strict=True))
-    boxes = "".join(_token(token, s, unit, top) + "<br>" * token.count("\n") for token, s in pairs)
+    boxes = _unbroken(
+        [_token(token, s, unit, top) + "<br>" * token.count("\n") for token, s in pairs], tokens
+    )
     words = [f"{visible(t)} {'–' if s is None else number(s)}" for t, s in pairs]
     total = (
         f"mean {number(sum(finite) / len(finite))} {unit} per token" if finite else "no surprise"
@@ -129,6 +131,17 @@ def _token(token: str, surprise: float | None, unit: str, top: float) -> str:
     if not math.isfinite(surprise):
         style += ";border:1px solid #ff5a36"
     return f"<span style='{style}' title='{number(surprise)} {escape(unit)}'>{shown}</span>"
+
+
+def _unbroken(boxes: Sequence[str], tokens: Sequence[str]) -> str:
+    """The boxes in a row; where tokens are parts of words, no line ends inside a word."""
+    if not any(token[-1:].isspace() for token in tokens):
+        return "".join(boxes)
+    lines = "".join(
+        box + ("</span><span style='white-space:nowrap'>" if token[-1:].isspace() else "")
+        for box, token in zip(boxes, tokens, strict=True)
+    )
+    return f"<span style='white-space:nowrap'>{lines}</span>"
 
 
 def _scale(top: float, unit: str, total: str) -> str:

@@ -1,12 +1,14 @@
 """One look for every figure: colours whose meaning never changes, labels that never overlap."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 # Blue is the model we train, green the truth and the best that is possible, grey what we compare
 # with. Every colour has a contrast of 4.5 or more to the paper, so that it serves for text too.
@@ -72,24 +74,31 @@ def blank(columns: int = 1, height: float = HEIGHT) -> tuple[Drawing, list[Axes]
 
 
 def colour_of(label: str, position: int = 0) -> str:
-    """The fixed colour of a meaning ("held-out loss" is heldout); any other label's by position."""
-    first_word = label.lower().replace("held-out", "heldout").replace("held out", "heldout").split()
-    named = next((COLOURS[word] for word in first_word if word in COLOURS), None)
-    return named or UNNAMED[position % len(UNNAMED)]
+    """The fixed colour of a meaning; any other label's by position."""
+    return meant_colour(label) or UNNAMED[position % len(UNNAMED)]
+
+
+def meant_colour(label: str) -> str | None:
+    """The colour of the first word that has one ("held-out loss" is heldout); None without one."""
+    words = re.sub("held[- ]out", "heldout", label.lower()).split()
+    return next((COLOURS[word] for word in words if word in COLOURS), None)
 
 
 def number(value: object) -> str:
-    """A number to three digits (0.0125, 2.50, 12,300, ∞); anything else as text."""
+    """A number to three digits (0.0125, 2.50, 12,300, 1.00e−5, ∞); anything else as text.
+
+    A whole number keeps its digits (1,234,567). The minus sign is −, in the exponent, too.
+    """
     value = value.item() if hasattr(value, "item") else value  # a tensor of one number
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "" if value is None else str(value)
     if isinstance(value, int) or value == 0:
-        return f"{value:,}" if isinstance(value, int) else "0"
+        return f"{int(value):,}".replace("-", "−")
     if not math.isfinite(value):
         return "nan" if math.isnan(value) else "∞" if value > 0 else "−∞"
     rounded = float(f"{value:.3g}")
     text = f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:#.3g}".rstrip(".")
-    return text.replace("-", "−", 1) if rounded < 0 else text
+    return text.replace("e-0", "e-").replace("-", "−")
 
 
 def visible(token: str) -> str:
@@ -105,6 +114,13 @@ def drawable(text: str) -> str:
 
     font = get_font(findfont("DejaVu Sans"))
     return "".join(c if font.get_char_index(ord(c)) else "\N{WHITE SQUARE}" for c in text)
+
+
+def literal(*texts: Text) -> None:
+    """Draw texts that can come from outside as they are: no mathematics, no missing letter."""
+    for text in texts:
+        text.set_text(drawable(text.get_text()))
+        text.set_parse_math(False)
 
 
 def likeliest(series: Iterable[Sequence[float]], top: int) -> list[int]:
@@ -138,24 +154,17 @@ def label_right(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
     heights = [float(to_axes.transform((x, height))[1]) for height, _, _ in labels]
     line = 1.25 * STYLE["font.size"] / 72 / (0.8 * axes.figure.get_figheight())
     for at, (_, text, colour) in zip(spread(heights, line), labels, strict=True):
-        axes.text(
-            *(1.015, at, text),
-            transform=axes.transAxes,
-            color=colour,
-            va="center",
-            parse_math=False,
-        )
+        literal(axes.text(1.015, at, text, transform=axes.transAxes, color=colour, va="center"))
 
 
 def name_rows(axes: Axes, names: Sequence[str], xlabel: str) -> None:
-    """Name the rows of horizontal bars, first row on top."""
+    """Name the rows of horizontal bars, first row on top, and the axis below them."""
     axes.set_yticks(range(len(names)), [drawable(name) for name in names])
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_color(FAINT)
     axes.grid(axis="x")
     axes.set_xlabel(xlabel)
+    literal(axes.xaxis.label, *axes.get_yticklabels())
     axes.invert_yaxis()
 
 

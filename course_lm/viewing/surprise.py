@@ -9,7 +9,7 @@ import torch
 
 from ..training.losses import bits, cross_entropy
 from .strips import Html, aligned
-from .style import COLOURS, Drawing, blank, name_rows, number, styled, visible
+from .style import COLOURS, Drawing, blank, literal, name_rows, number, styled, visible
 
 UP, DOWN = COLOURS["model"], COLOURS["rejected"]  # the step makes this word likelier, less likely
 CURVE = (230, 150)  # pixels
@@ -81,7 +81,9 @@ def cross_entropy_figure(
             curve.text(x + 0.03, y + 0.12, f"{name}: {number(y)}", color=UP)
         curve.set(xlim=(0, 1.02), ylim=(0, max(HIGHEST, 1.15 * seen.loss)))
         curve.set(xlabel=f"p, probability of {visible(true_word)!r}", ylabel="loss −log p, nats")
-        slope.barh(words, seen.gradient, 0.62, color=[UP if g < 0 else DOWN for g in seen.gradient])
+        literal(curve.xaxis.label)
+        colours = [UP if g < 0 else DOWN for g in seen.gradient]
+        slope.barh(range(len(words)), seen.gradient, 0.62, color=colours)
         for row, g in enumerate(seen.gradient):
             side = "left" if g < 0 else "right"
             slope.text(0, row, f" {number(g)} ", ha=side, va="center_baseline")

@@ -7,11 +7,12 @@ import torch
 from ipywidgets import HTML, Button, FloatSlider, HBox, Label, Layout, SelectionSlider, Text, VBox
 
 from ..models.sampling import Model, adjust, draw, next_logits
-from .chances import REST, ROW_PIXELS, chances, chances_html, ids_of, impossible, start_of
+from .chances import REST, ROW_PIXELS, chances, chances_html, ids_of, impossible, start_of, why_lost
 from .style import visible
 from .surprise import nudge, nudge_html
 
 DIAL = {"width": "275px"}
+LINE_END = visible("\n")  # a field of one line cannot hold a line end
 TOP_K = (1, 2, 3, 5, 8, 10, 20, 50, 100)
 
 
@@ -33,7 +34,11 @@ def next_token_explorer(
 
 
 class NextTokenExplorer(VBox):
-    """The widget of `next_token_explorer`; `ids` is the text so far."""
+    """The widget of `next_token_explorer`.
+
+    `ids` is the text so far. The field only shows it, a line end as ⏎, and is read when someone
+    types: half a letter, which no text can show, is not lost.
+    """
 
     def __init__(self, model, vocabulary, prompt, truth, top, rng) -> None:
         self.model, self.truth, self.vocabulary, self.rng = model, truth, vocabulary, rng
@@ -68,10 +73,14 @@ class NextTokenExplorer(VBox):
         known = self.truth is not None and lost is None
         true_logits = next_logits(self.truth, ids) if known else None
         chances(logits, true_logits, len(self.words))  # raises where nothing can follow
-        self.ids, self.logits, self.true_logits = list(ids), logits, true_logits
-        self.prompt.value = self.vocabulary.decode(self.ids[len(start_of(self.vocabulary)) :])
-        self.say("" if lost is None else self._why_lost(lost))
+        self.ids, self.logits, self.true_logits, self.lost = list(ids), logits, true_logits, lost
+        self.prompt.value = self._shown_text()
+        self._say_if_lost()
         self.paint()
+
+    def _shown_text(self) -> str:
+        text = self.vocabulary.decode(self.ids[len(start_of(self.vocabulary)) :])
+        return text.replace("\n", LINE_END)
 
     def paint(self, _=None) -> None:
         """Draw the bars for the text so far as the sliders stand."""
@@ -105,12 +114,13 @@ class NextTokenExplorer(VBox):
         self.sample.on_click(lambda _: self._draw())
 
     def _typed(self, _) -> None:
+        if self.prompt.value == self._shown_text():  # written by `_reach`, or back where it was
+            return self._say_if_lost()
         try:
-            ids = ids_of(self.vocabulary, self.prompt.value)
+            ids = ids_of(self.vocabulary, self.prompt.value.replace(LINE_END, "\n"))
         except ValueError as error:
             return self.say(str(error))
-        if ids != self.ids:
-            self.go_to(ids)
+        self.go_to(ids)
 
     def _go_back(self) -> None:
         if len(self.ids) > max(1, len(start_of(self.vocabulary))):
@@ -122,13 +132,9 @@ class NextTokenExplorer(VBox):
         logits = adjust(self.logits, **self.dials())
         self.go_to([*self.ids, int(draw(logits[None], self.rng))])
 
-    def _why_lost(self, place: int) -> str:
-        word = self.vocabulary.decode([self.ids[place]])
-        return (
-            f"The truth gives {visible(word)!r}, token {place + 1 - len(start_of(self.vocabulary))}"
-            ", probability 0 at its place: this text cannot occur. The model goes on regardless; "
-            "go back to see both again."
-        )
+    def _say_if_lost(self) -> None:
+        lost = self.lost is not None
+        self.say(why_lost(self.vocabulary, self.ids, self.lost) if lost else "")
 
 
 def cross_entropy_explorer(

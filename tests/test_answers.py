@@ -1,0 +1,41 @@
+"""Whatever an exercise is answered with, its check has a sentence for the student."""
+
+from copy import copy
+
+import numpy as np
+import pytest
+import torch
+
+from course_lm.exercises import lesson_01, lesson_02
+from course_lm.exercises.checking import Exercise
+
+ANSWERS = {
+    "a tensor of two": torch.tensor([1.0, 2.0]),
+    "a numpy array": np.array([[1.0, 2.0]]),
+    "a list": [1, "two", None],
+    "a dict of tensors": {("a",): {"b": torch.ones(2)}},
+    "a text": "two",
+    "nan": float("nan"),
+    "an empty tensor": torch.empty(0),
+}
+FOUND = [v for lesson in (lesson_01, lesson_02) for v in vars(lesson).values()]
+EXERCISES = {found.number: found for found in FOUND if isinstance(found, Exercise)}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("number", EXERCISES)
+@pytest.mark.parametrize(
+    "wrap", [lambda x: x, lambda x: lambda *args: x], ids=["value", "function"]
+)
+def test_an_answer_of_the_wrong_kind_gets_a_sentence(number, answer, wrap, capsys):
+    exercise = copy(EXERCISES[number])
+    exercise(wrap(answer))
+    assert ": not yet (attempt 1)." in capsys.readouterr().out
+
+
+def test_an_error_of_torch_is_no_missing_answer(capsys):
+    exercise = copy(EXERCISES["2.3"])
+    exercise(lambda logits, label: torch.tensor([1, 2]).softmax(-1))
+    said = capsys.readouterr().out
+    assert "not attempted" not in said
+    assert "NotImplementedError" in said
