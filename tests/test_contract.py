@@ -4,6 +4,7 @@ from functools import cache
 
 import pytest
 import torch
+from small_models import small_rnn, small_transformer
 
 from course_lm.language import lab
 from course_lm.models.counts import add_k, kneser_ney, maximum_likelihood
@@ -17,6 +18,10 @@ def training_ids():
     return torch.tensor(lab.vocabulary().ids_of(words))
 
 
+def transformer(**changes):
+    return lambda: small_transformer(vocab_size=SIZE, context=32, **changes)
+
+
 # One line a model; all of them have the vocabulary of the lab.
 MODELS = {
     "truth": lab.Truth,
@@ -24,11 +29,24 @@ MODELS = {
     "trigram": lambda: maximum_likelihood(training_ids(), 3, SIZE),
     "add-k": lambda: add_k(training_ids(), 2, SIZE, 0.1),
     "Kneser–Ney": lambda: kneser_ney(training_ids(), 4, SIZE),
+    "transformer": transformer(),
+    "grouped heads, tied": transformer(kv_heads=2, tied=True),
+    "both ways": transformer(causal=False),
+    "plain RNN": lambda: small_rnn("plain", vocab_size=SIZE),
+    "GRU": lambda: small_rnn("gru", vocab_size=SIZE, layers=2),
+    "LSTM": lambda: small_rnn("lstm", vocab_size=SIZE),
 }
+CAUSAL = [name for name in MODELS if name != "both ways"]
+NETWORKS = ["transformer", "grouped heads, tied", "both ways", "plain RNN", "GRU", "LSTM"]
 
 
 @pytest.fixture(params=MODELS)
 def model(request):
+    return MODELS[request.param]()
+
+
+@pytest.fixture(params=CAUSAL)
+def causal_model(request):
     return MODELS[request.param]()
 
 
@@ -64,12 +82,38 @@ def test_logits_are_numbers_that_make_a_distribution(model, ids):
 
 
 @pytest.mark.parametrize("first", [1, 2, 7, 23])
-def test_the_future_changes_nothing(model, ids, first):
+def test_the_future_changes_nothing(causal_model, ids, first):
     assert not torch.equal(other_ids(ids, first), ids)
-    before, after = model(ids)[:, :first], model(other_ids(ids, first))[:, :first]
+    before, after = causal_model(ids)[:, :first], causal_model(other_ids(ids, first))[:, :first]
     assert torch.allclose(before.softmax(-1), after.softmax(-1), atol=1e-6)
-    short = model(ids[:, :first])
+    short = causal_model(ids[:, :first])
     assert torch.allclose(before.softmax(-1), short.softmax(-1), atol=1e-6)
+
+
+@pytest.mark.parametrize("first", [1, 7, 23])
+def test_the_future_changes_the_guesses_of_a_model_that_looks_both_ways(ids, first):
+    model = MODELS["both ways"]()
+    before, after = model(ids)[:, :first], model(other_ids(ids, first))[:, :first]
+    changed = (before.softmax(-1) - after.softmax(-1)).abs().amax(-1)
+    assert (changed > 1e-5).all()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_word_before_changes_the_guess_of_a_network(name, ids):
+    model, before = MODELS[name](), MODELS[name]()(ids)[:, 3]
+    for place in range(4):
+        changed = ids.clone()
+        changed[:, place] = (changed[:, place] + 1) % SIZE
+        after = model(changed)[:, 3]
+        assert ((before.softmax(-1) - after.softmax(-1)).abs().amax(-1) > 1e-5).all()
+
+
+@pytest.mark.parametrize("wrong", [-1, SIZE])
+def test_ids_outside_the_vocabulary_are_refused(model, ids, wrong):
+    changed = ids.clone()
+    changed[2, 5] = wrong
+    with pytest.raises(ValueError, match="expected"):
+        model(changed)
 
 
 def test_asked_twice_a_model_answers_the_same(model, ids):

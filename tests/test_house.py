@@ -184,10 +184,25 @@ for name in sys.argv[1:]:
     __import__(name)
 assert state() == before, "an import changed a global setting"
 assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
+
+# A first training step: building an optimiser of torch.optim would import the compiler.
+from course_lm.models import rnn, sampling, transformer
+from course_lm.training.loop import Recipe, evaluate, train
+rng = torch.Generator().manual_seed(0)
+shape = dict(vocab_size=9, width=8)
+batch = torch.arange(8)[None], torch.arange(1, 9)[None]
+for model in (
+    rnn.RNN(rnn.RNNConfig(**shape), rng),
+    transformer.Transformer(transformer.TransformerConfig(**shape, context=8, layers=1), rng),
+):
+    steps = list(train(model, [batch], Recipe(steps=1), held_out=lambda: evaluate(model, [batch])))
+    sampling.generate_batch(model, [[1], [2, 3]], 2, rng)
+assert state() == before, "a training step changed a global setting"
+assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
 """
 
 
-def test_importing_the_core_prints_nothing_changes_nothing_and_stays_light():
+def test_importing_the_core_and_a_first_step_print_nothing_change_nothing_and_stay_light():
     command = [sys.executable, "-W", "error", "-c", PROBE, "course_lm", *IN_CORE]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

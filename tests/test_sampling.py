@@ -5,15 +5,13 @@ from collections import Counter
 
 import pytest
 import torch
+from small_models import random_ids, seeded, small_rnn, small_transformer
 
-from course_lm.models.sampling import adjust, draw, generate, next_logits
+from course_lm.models.memory import State
+from course_lm.models.sampling import adjust, draw, generate, generate_batch, next_logits
 
 CHANCES = [0.1, 0.4, 0.2, 0.3]
 LOGITS = torch.tensor(CHANCES).log()
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def probs(logits):
@@ -210,3 +208,152 @@ def test_top_p_keeps_exactly_the_tokens_that_reach_p(dtype, kept):
 def test_a_temperature_that_leaves_nothing_is_refused():
     with pytest.raises(ValueError, match="look at the model and at the temperature"):
         adjust(torch.tensor([-1000.0, -2000.0]), temperature=1e-37)
+
+
+# -- many rows at once, with a memory
+
+
+def random_prompts(rows, longest, seed):
+    lengths = torch.randint(1, longest + 1, (rows,), generator=seeded(seed)).tolist()
+    ids = random_ids(rows, longest, seed=seed).tolist()
+    return [row[:length] for row, length in zip(ids, lengths, strict=True)]
+
+
+def without_memory(model):
+    """The same model, which has to read everything each time."""
+    return lambda ids: model(ids).float()
+
+
+SMALL = {
+    "transformer": lambda: small_transformer(layers=1),
+    "grouped and tied": lambda: small_transformer(layers=1, kv_heads=2, tied=True),
+    "plain": lambda: small_rnn("plain"),
+    "gru": lambda: small_rnn("gru"),
+    "lstm": lambda: small_rnn("lstm"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "batches"),
+    [("transformer", 5), ("lstm", 5), ("grouped and tied", 1), ("plain", 1), ("gru", 1)],
+)
+def test_for_1000_prompts_the_tokens_are_those_of_the_model_without_memory(name, batches):
+    model = SMALL[name]().double()
+    for seed in range(batches):
+        prompts = random_prompts(200, 13, seed)
+        options = {"length": 3, "stop": 0, "temperature": 1.1, "top_p": 0.9}
+        ours = generate_batch(model, prompts, rng=seeded(seed), **options)
+        plain = generate_batch(without_memory(model), prompts, rng=seeded(seed), **options)
+        assert ours == plain
+        assert {len(row) for row in ours} >= {1, 3}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_one_row_streams_the_tokens_of_a_batch_of_one(name):
+    model = SMALL[name]()
+    stream = list(generate(model, [3, 1], 12, seeded(0)))
+    assert generate_batch(model, [[3, 1]], 12, seeded(0)) == [stream]
+    assert stream == list(generate(without_memory(model), [3, 1], 12, seeded(0)))
+
+
+def test_a_row_ends_with_its_first_stop_token():
+    rows = generate_batch(step_model(6), [[1], [4], [0, 2], [5]], 4, seeded(0), stop=5)
+    assert rows == [[2, 3, 4, 5], [5], [3, 4, 5], [0, 1, 2, 3]]
+    assert generate_batch(step_model(6), [[4]], 4, seeded(0)) == [[5, 0, 1, 2]]
+
+
+class Spy:
+    """A model with a memory that counts what it reads."""
+
+    def __init__(self, model):
+        self.model, self.shapes = model, []
+        if hasattr(model, "context"):
+            self.context = model.context
+
+    def read(self, ids, memory=None, pads=None):
+        self.shapes.append(tuple(ids.shape))
+        return self.model.read(ids, memory, pads)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_row_that_has_ended_costs_nothing_and_every_token_is_read_once(name):
+    spy = Spy(SMALL[name]())
+    rows = generate_batch(spy, random_prompts(30, 5, seed=0), 11, seeded(0), stop=0)
+    longest = max(map(len, rows))
+    still_open = [sum(len(row) > step for row in rows) for step in range(longest)]
+    assert spy.shapes == [(30, 5)] + [(count, 1) for count in still_open[1:]]
+    assert still_open[0] > still_open[-1]
+
+
+def test_when_every_row_has_ended_nothing_more_is_read():
+    class Stops:
+        reads = 0
+
+        def read(self, ids, memory=None, pads=None):
+            self.reads += 1
+            return torch.tensor([50.0, 0.0]).expand(*ids.shape, -1), State()
+
+    model = Stops()
+    assert generate_batch(model, [[1], [1, 1]], 9, seeded(0), stop=0) == [[0], [0]]
+    assert model.reads == 1
+
+
+def test_beyond_its_context_a_model_reads_the_newer_half_again():
+    spy, ids, start = Spy(small_transformer(context=8)), [3, 1, 4], 0
+    tokens = list(generate(spy, ids, 20, seeded(0), top_k=1))
+    for token in tokens:  # by hand, without a memory
+        if len(ids) - start > 8:
+            start = len(ids) - 4
+        assert int(next_logits(without_memory(spy.model), ids[start:]).argmax()) == token
+        ids.append(token)
+    lengths = [length for _, length in spy.shapes]
+    assert lengths == [3, *[1] * 5, 4, *[1] * 4, 4, *[1] * 4, 4, *[1] * 3]
+
+
+def test_of_a_prompt_longer_than_the_context_the_end_is_read():
+    model, prompts = small_transformer(context=8).double(), [random_ids(15).tolist(), [2, 7], [1]]
+    rows = generate_batch(model, prompts, 1, seeded(0))
+    ends = [prompt[-8:] for prompt in prompts]
+    assert rows == generate_batch(without_memory(model), ends, 1, seeded(0))
+    long = generate_batch(model, prompts, 30, seeded(1), stop=0)
+    assert all(len(row) == 30 or row[-1] == 0 for row in long)
+
+
+def test_beyond_the_context_rows_of_a_batch_do_not_mix():
+    model, prompts = small_transformer(context=8).double(), [[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]]
+    together = generate_batch(model, prompts, 30, seeded(0), top_k=1)
+    alone = [generate_batch(model, [prompt], 30, seeded(0), top_k=1)[0] for prompt in prompts]
+    assert together == alone
+
+
+def test_a_context_of_one_token_is_enough():
+    model = small_transformer(context=1)
+    assert len(generate_batch(model, [[1], [2, 3]], 5, seeded(0))[0]) == 5
+
+
+def test_an_empty_prompt_among_others_is_refused():
+    with pytest.raises(ValueError, match="at least one token in each prompt to continue, got none"):
+        generate_batch(small_rnn(), [[1], []], 3, seeded(0))
+
+
+def test_no_prompts_give_no_rows_and_no_length_gives_no_tokens():
+    assert generate_batch(small_rnn(), [], 3, seeded(0)) == []
+    assert generate_batch(small_rnn(), [[1], [2]], 0, seeded(0)) == [[], []]
+    assert list(generate(small_rnn(), [1], 0, seeded(0))) == []
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_generating_changes_neither_model_nor_prompts_nor_the_global_generator(name):
+    model, prompts, before = SMALL[name](), [[1], [2, 3]], torch.get_rng_state()
+    kept = [weight.detach().clone() for weight in model.parameters()]
+    rows = generate_batch(model, prompts, 5, seeded(0))
+    assert rows == generate_batch(model, prompts, 5, seeded(0))
+    assert prompts == [[1], [2, 3]]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(map(torch.equal, kept, model.parameters()))
+    model(random_ids(2, 3)).sum().backward()  # nothing of it hinders the next training step
+
+
+def test_a_model_that_looks_both_ways_does_not_generate():
+    with pytest.raises(ValueError, match="expected a causal model to remember what it reads"):
+        list(generate(small_transformer(causal=False), [1], 3, seeded(0)))

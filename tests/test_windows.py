@@ -5,7 +5,14 @@ import itertools
 import pytest
 import torch
 
-from course_lm.language.windows import IGNORE, all_windows, next_token, random_windows
+from course_lm.language import lab
+from course_lm.language.windows import (
+    IGNORE,
+    all_windows,
+    next_token,
+    random_windows,
+    story_windows,
+)
 
 
 def seeded(seed):
@@ -91,3 +98,58 @@ def test_the_ids_are_not_changed():
     list(all_windows(ids, 6, 2))
     first(random_windows(ids, 6, 2, seeded(0)))
     assert ids.tolist() == list(range(20))
+
+
+# -- one story a row
+
+
+def test_each_story_is_a_row_and_the_next_start_its_last_label():
+    inputs, labels = first(story_windows([0, 5, 6, 7, 0, 8, 0, 9, 9], 0, context=4, batch=9))
+    assert inputs.tolist() == [[0, 5, 6, 7], [0, 8, 0, 0], [0, 9, 0, 0]]
+    x = IGNORE
+    assert labels.tolist() == [[5, 6, 7, 0], [8, 0, x, x], [9, 9, x, x]]
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_stories_of_the_lab_predict_every_word_but_the_first_exactly_once(batch):
+    ids = lab.vocabulary().ids_of(lab.sample(2_000, seeded(0)))
+    start = lab.vocabulary().ids[lab.START]
+    batches = list(story_windows(ids, start, 128, batch))
+    predicted = [labels[labels != IGNORE].tolist() for _, labels in batches]
+    assert [id for part in predicted for id in part] == ids[1:]
+    seen = [inputs[labels != IGNORE].tolist() for inputs, labels in batches]
+    assert [id for part in seen for id in part] == ids[:-1]
+    for inputs, labels in batches:
+        assert len(inputs) <= batch
+        assert (inputs[:, 0] == start).all()
+        assert ((inputs == start) & (labels != IGNORE)).sum() == len(inputs)
+    assert sum(len(inputs) for inputs, _ in batches) == ids[:-1].count(start)
+
+
+def test_rows_are_as_long_as_the_longest_story():
+    inputs, _ = first(story_windows([0, 5, 0, 6, 7], 0, context=100, batch=9))
+    assert inputs.shape == (2, 2)
+
+
+def test_a_start_at_the_very_end_is_a_label_only():
+    inputs, labels = first(story_windows([0, 5, 0], 0, context=9, batch=9))
+    assert (inputs.tolist(), labels.tolist()) == ([[0, 5]], [[5, 0]])
+
+
+@pytest.mark.parametrize(
+    ("ids", "start", "got"),
+    [
+        ([0, 1, 2, 3, 0, 1], 0, "got id 0 first and a story of 4"),
+        ([4, 0, 1, 2], 0, "got id 4 first and a story of 2"),
+        ([0, 1, 2], 9, "got id 0 first and a story of 0"),
+    ],
+)
+def test_a_text_that_is_not_in_stories_is_refused(ids, start, got):
+    with pytest.raises(ValueError, match=f"begins with id {start}, in stories of .*{got}; cut the"):
+        first(story_windows(ids, start, context=3, batch=2))
+
+
+@pytest.mark.parametrize("ids", [[], [0]])
+def test_stories_without_a_label_are_refused(ids):
+    with pytest.raises(ValueError, match="give a longer text"):
+        first(story_windows(ids, 0, context=3, batch=2))

@@ -4,6 +4,7 @@ Labels are the inputs moved by one place. `IGNORE` marks places where nothing is
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 
@@ -57,6 +58,32 @@ def all_windows(ids: Sequence[int] | torch.Tensor, context: int, batch: int) -> 
     missing = -(len(ids) - 1) % context
     inputs = torch.cat([ids[:-1], ids.new_zeros(missing)]).view(-1, context)
     labels = torch.cat([ids[1:], ids.new_full((missing,), IGNORE)]).view(-1, context)
+    yield from zip(inputs.split(batch), labels.split(batch), strict=True)
+
+
+def story_windows(
+    ids: Sequence[int] | torch.Tensor, start: int, context: int, batch: int
+) -> Iterator[Batch]:
+    """Every story once, a row each, so that each row holds all that its words depend on.
+
+    A story begins where the id `start` stands; the start of the next story is its last label. Rows
+    are filled up to the longest story: inputs with id 0, labels with IGNORE. Raises ValueError for
+    a story with more than `context` labels and for a text that does not begin a story.
+    """
+    ids = _long_enough(ids, 1)
+    begins = (ids == start).nonzero().flatten().tolist()
+    stories = [ids[a : b + 1] for a, b in pairwise([*begins, len(ids) - 1]) if b > a]
+    longest = max((len(story) - 1 for story in stories), default=0)
+    if not stories or begins[0] != 0 or longest > context:
+        raise ValueError(
+            f"story_windows: expected a text that begins with id {start}, in stories of at most "
+            f"{context} tokens, got id {int(ids[0])} first and a story of {longest}; cut the text "
+            "where a story begins, or give a longer context"
+        )
+    labels = torch.full((len(stories), longest), IGNORE)
+    inputs = torch.zeros_like(labels)
+    for row, story in enumerate(stories):
+        inputs[row, : len(story) - 1], labels[row, : len(story) - 1] = story[:-1], story[1:]
     yield from zip(inputs.split(batch), labels.split(batch), strict=True)
 
 

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 import torch
 
+from .contract import check_ids
+
 UNSEEN, TOO_SHORT = -1, -2  # instead of a rank
 
 
@@ -78,7 +80,7 @@ class NGram:
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         """log P of every next token at each place: (B, T) -> (B, T, V), float32."""
-        _check_ids(ids, self.vocab_size)
+        check_ids("n-grams", ids, self.vocab_size)
         every_word = torch.arange(self.vocab_size).expand(*ids.shape, -1)
         return self._probs(self._contexts(ids), every_word).log().float()
 
@@ -93,7 +95,7 @@ class NGram:
                 "n-grams: expected one row of at least 2 tokens to score, got shape "
                 f"{tuple(ids.shape)}; give a longer text"
             )
-        _check_ids(ids, self.vocab_size)
+        check_ids("n-grams", ids, self.vocab_size)
         contexts = self._contexts(ids[None, :-1])
         return self._probs(contexts, ids[None, 1:, None])[0, :, 0].log()
 
@@ -174,7 +176,7 @@ def _count(
             "n-grams: expected an order of at least 1 and a row of at least as many tokens, "
             f"got order {order} and shape {tuple(ids.shape)}; give a longer text or a lower order"
         )
-    _check_ids(ids, vocab_size)
+    check_ids("n-grams", ids, vocab_size)
     counted = []
     ranks = torch.zeros(len(ids) + 1, dtype=torch.long)  # of the (n − 1)-gram that begins there
     contexts = 1
@@ -209,11 +211,3 @@ def _find(
     wanted = context * vocab_size + words
     rank = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
     return torch.where((context >= 0) & (keys[rank] == wanted), rank, UNSEEN)
-
-
-def _check_ids(ids: torch.Tensor, vocab_size: int) -> None:
-    if ids.numel() and not 0 <= ids.min() <= ids.max() < vocab_size:
-        raise ValueError(
-            f"n-grams: expected ids from 0 to {vocab_size - 1}, got {int(ids.min())} to "
-            f"{int(ids.max())}; use the vocabulary that the model was made for"
-        )

@@ -3,11 +3,13 @@
 Works for any model with model(ids) -> logits, (B, T) -> (B, T, V).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
 
 import torch
 
-Model = Callable[[torch.Tensor], torch.Tensor]
+from .contract import Model
 
 
 def next_logits(model: Model, ids: Sequence[int]) -> torch.Tensor:
@@ -30,8 +32,11 @@ def adjust(
     top_p: keep the fewest likeliest tokens whose probabilities reach p (nucleus, Holtzman 2019).
     Raises ValueError for a temperature or top_p outside its range, top_k below 1, and NaN logits.
     """
-    _check_dials(logits, temperature, top_k, top_p)
+    _check_dials(temperature, top_k, top_p)
     logits = logits / temperature
+    _check_logits(logits)
+    if top_k is None and top_p == 1:
+        return logits
     ranked, order = logits.sort(dim=-1, descending=True, stable=True)
     probs = ranked.softmax(-1)
     reach = top_p * (1 - 1e-6) if top_p < 1 else torch.inf  # rounding must not cost or add a token
@@ -43,8 +48,8 @@ def adjust(
 
 
 def draw(logits: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """One token from each distribution: (B, V) -> (B,)."""
-    return torch.multinomial(logits.softmax(-1), 1, generator=rng).squeeze(-1)
+    """One token from each distribution: (B, V) -> (B,), where `rng` is."""
+    return torch.multinomial(logits.softmax(-1).to(rng.device), 1, generator=rng).squeeze(-1)
 
 
 def generate(
@@ -54,14 +59,91 @@ def generate(
 
     dials: temperature, top_k and top_p of `adjust`.
     """
-    ids = list(prompt)
-    for _ in range(length):
-        logits = adjust(next_logits(model, ids), **dials)
-        ids.append(int(draw(logits[None], rng)))
-        yield ids[-1]
+    for tokens in islice(_draws(model, [prompt], rng, dials), length):
+        yield int(tokens)
 
 
-def _check_dials(logits: torch.Tensor, temperature: float, top_k: int | None, top_p: float) -> None:
+def generate_batch(
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    length: int,
+    rng: torch.Generator,
+    stop: int | None = None,
+    **dials: float,
+) -> list[list[int]]:
+    """Draw up to `length` tokens after each prompt, all rows at once: the new tokens of each row.
+
+    A row ends with its first `stop` token, which is kept, and costs nothing from then on. Prompts
+    may differ in length. dials: temperature, top_k and top_p of `adjust`.
+    """
+    results: list[list[int]] = [[] for _ in prompts]
+    open_rows, keep = torch.arange(len(prompts)), None
+    draws = _draws(model, prompts, rng, dials)
+    for _ in range(length if len(prompts) else 0):
+        tokens = draws.send(keep)
+        for row, token in zip(open_rows.tolist(), tokens.tolist(), strict=True):
+            results[row].append(token)
+        keep = None if stop is None or (tokens != stop).all() else (tokens != stop).nonzero()[:, 0]
+        open_rows = open_rows if keep is None else open_rows[keep]
+        if not len(open_rows):
+            break
+    return results
+
+
+def _draws(
+    model: Model, prompts: Sequence[Sequence[int]], rng: torch.Generator, dials: dict[str, float]
+) -> Generator[torch.Tensor, torch.Tensor | None, None]:
+    """The next token of each row, (B,), again and again; is told the rows to keep, if not all."""
+    rows, pads = _pad_left(prompts)
+    memory = None
+    while True:
+        with torch.inference_mode():
+            logits, memory = _read_next(model, rows, pads, memory)
+            tokens = draw(adjust(logits, **dials), rng)
+        keep = yield tokens
+        rows = torch.cat([rows, tokens[:, None]], dim=1)
+        if keep is not None:
+            rows, pads = rows[keep], pads[keep]
+            if memory is not None:
+                memory.select(keep)
+
+
+def _read_next(
+    model: Model, rows: torch.Tensor, pads: torch.Tensor, memory: object
+) -> tuple[torch.Tensor, object]:
+    """Logits of the token after each row, (B, T) -> (B, V), and what the model remembers.
+
+    A model with `read` (Transformer, RNN) reads each token once. When its context is full it
+    forgets the older half and reads the newer one again. Other models read everything each time.
+    """
+    if not hasattr(model, "read"):
+        pairs = zip(rows, pads.tolist(), strict=True)
+        return torch.stack([next_logits(model, row[pad:]) for row, pad in pairs]), None
+    context = getattr(model, "context", math.inf)
+    if memory is not None and memory.length < context:
+        logits, memory = model.read(rows[:, -1:], memory)
+    else:
+        visible = context if memory is None else max(1, context // 2)
+        first = max(0, rows.shape[1] - visible) if visible < math.inf else 0
+        logits, memory = model.read(rows[:, first:], None, (pads - first).clamp(min=0))
+    return logits[:, -1].float(), memory
+
+
+def _pad_left(prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts that end in the same column: (B, T) ids, and (B,) empty columns before each."""
+    longest = max(map(len, prompts), default=0)
+    if not all(map(len, prompts)):
+        raise ValueError(
+            "generate: expected at least one token in each prompt to continue, got none; "
+            "give a prompt"
+        )
+    rows = torch.zeros(len(prompts), longest, dtype=torch.long)
+    for row, prompt in zip(rows, prompts, strict=True):
+        row[longest - len(prompt) :] = torch.as_tensor(prompt)
+    return rows, torch.tensor([longest - len(prompt) for prompt in prompts])
+
+
+def _check_dials(temperature: float, top_k: int | None, top_p: float) -> None:
     if not 0 < temperature < float("inf"):
         raise ValueError(
             f"sampling: expected a temperature above 0 and finite, got {temperature}; "
@@ -75,7 +157,10 @@ def _check_dials(logits: torch.Tensor, temperature: float, top_k: int | None, to
         raise ValueError(
             f"sampling: expected top_p above 0 and up to 1, got {top_p}; 1 keeps every token"
         )
-    if not (logits / temperature).amax(-1).isfinite().all():
+
+
+def _check_logits(logits: torch.Tensor) -> None:
+    if not all(map(math.isfinite, logits.amax(-1).aminmax())):
         raise ValueError(
             "sampling: expected logits that are numbers, with at least one possible token, "
             "got NaN, +inf or no possible token; look at the model and at the temperature"

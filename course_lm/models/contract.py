@@ -1,0 +1,24 @@
+"""What every model of the course keeps to: model(ids) -> logits, (B, T) -> (B, T, V)."""
+
+from collections.abc import Callable
+
+import torch
+
+Model = Callable[[torch.Tensor], torch.Tensor]
+
+
+def check_ids(
+    subject: str, ids: torch.Tensor, vocab_size: int, context: float | None = None
+) -> None:
+    """Raise ValueError unless all ids lie in the vocabulary and rows are 1 to `context` long."""
+    if context is not None and (ids.dim() != 2 or not 1 <= ids.shape[1] <= context):
+        raise ValueError(
+            f"{subject}: expected ids of shape (B, T), T from 1 to {context}, its context, got "
+            f"shape {tuple(ids.shape)}; cut the text or make a model with a longer context"
+        )
+    lowest, highest = map(int, ids.aminmax()) if ids.numel() else (0, 0)
+    if lowest < 0 or highest >= vocab_size:
+        raise ValueError(
+            f"{subject}: expected ids from 0 to {vocab_size - 1}, got {lowest} to {highest}; use "
+            "the vocabulary that the model was made for"
+        )

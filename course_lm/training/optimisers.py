@@ -1,0 +1,148 @@
+"""From gradients to better weights: AdamW and Muon, written out, and which weights go to which.
+
+Both keep one running mean of the gradients, or momentum. AdamW divides it, number by number, by the
+usual size of that number's gradient. Muon looks at a matrix as a whole: it replaces the momentum by
+the nearest matrix whose singular values are all 1, so that no direction is left behind. That makes
+sense for a matrix that maps vectors to vectors; rows of an embedding, the rows of the output that
+stand for tokens, biases and scales are no such maps and go to AdamW.
+
+Source: Kingma and Ba 2015, Loshchilov and Hutter 2019 (AdamW); Jordan 2024 (Muon).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+Weights = dict[str, nn.Parameter]
+NOT_MAPS = ("embed.", "head.")
+QUINTIC = (3.4445, -4.7750, 2.0315)  # pulls singular values toward 1 fast (Jordan 2024)
+
+
+def split_weights(model: nn.Module) -> tuple[Weights, Weights]:
+    """(the matrices that map vectors to vectors, all other weights), by name."""
+    maps = {
+        name: weight
+        for name, weight in model.named_parameters()
+        if weight.dim() == 2 and not name.startswith(NOT_MAPS)
+    }
+    return maps, {n: w for n, w in model.named_parameters() if n not in maps}
+
+
+class AdamW:
+    """w ← w − η (m̂ / (√v̂ + ε) + λ w).
+
+    m and v are running means of the gradient g and of g², with hats corrected for their start at 0:
+    m ← β₁ m + (1 − β₁) g, m̂ = m / (1 − β₁ᵗ). λ, the weight decay, is for matrices only.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        rate: float,
+        decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.95),
+        epsilon: float = 1e-8,
+    ) -> None:
+        self.weights, self.rate, self.decay = weights, rate, decay
+        self.betas, self.epsilon = betas, epsilon
+        self.steps = 0
+        self.means = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        self.squares = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+
+    @torch.no_grad()
+    def step(self, share: float = 1.0) -> None:
+        """Move every weight that has a gradient once; η is `share` of the rate."""
+        self.steps += 1
+        beta1, beta2 = self.betas
+        rate = share * self.rate
+        corrected = rate / (1 - beta1**self.steps)
+        root = math.sqrt(1 - beta2**self.steps)
+        for name, weight in self.weights.items():
+            if weight.grad is None:
+                continue
+            mean, square = self.means[name], self.squares[name]
+            mean.lerp_(weight.grad, 1 - beta1)
+            square.mul_(beta2).addcmul_(weight.grad, weight.grad, value=1 - beta2)
+            if weight.dim() > 1:
+                weight.mul_(1 - rate * self.decay)
+            weight.addcdiv_(mean, square.sqrt().div_(root).add_(self.epsilon), value=-corrected)
+
+    def memory(self) -> dict[str, dict[str, Tensor]]:
+        """The running means, which a checkpoint keeps."""
+        return {"means": self.means, "squares": self.squares}
+
+
+class Muon:
+    """w ← w − η (√max(1, rows/columns) · orthogonal(g + μ m) + λ w), for matrices.
+
+    m ← μ m + (1 − μ) g is the momentum, looked at one step ahead (Nesterov).
+    """
+
+    def __init__(
+        self, weights: Weights, rate: float, decay: float = 0.0, momentum: float = 0.95
+    ) -> None:
+        self.weights, self.rate, self.decay = weights, rate, decay
+        self.momentum = momentum
+        self.steps = 0
+        self.means = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+
+    @torch.no_grad()
+    def step(self, share: float = 1.0) -> None:
+        """Move every matrix that has a gradient once; η is `share` of the rate."""
+        self.steps += 1
+        rate = share * self.rate
+        for name, weight in self.weights.items():
+            if weight.grad is None:
+                continue
+            mean = self.means[name].lerp_(weight.grad, 1 - self.momentum)
+            ahead = weight.grad.lerp(mean, self.momentum)
+            stretch = math.sqrt(max(1, weight.shape[0] / weight.shape[1]))
+            weight.mul_(1 - rate * self.decay)
+            weight.add_(orthogonal(ahead), alpha=-rate * stretch)
+
+    def memory(self) -> dict[str, dict[str, Tensor]]:
+        """The momentum, which a checkpoint keeps."""
+        return {"means": self.means}
+
+
+def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
+    """About U Vᵀ for a matrix U S Vᵀ: singular values between 0.7 and 1.2, (rows, columns).
+
+    Newton–Schulz: X ← a X + (b A + c A²) X with A = X Xᵀ moves each singular value s to
+    a s + b s³ + c s⁵ and nothing else; (a, b, c) = QUINTIC.
+    """
+    a, b, c = QUINTIC
+    tall = matrix.shape[0] > matrix.shape[1]
+    near = matrix.T if tall else matrix
+    near = near / near.norm().clamp(min=1e-7)  # now no singular value is above 1
+    for _ in range(steps):
+        square = near @ near.T
+        near = torch.addmm(near, torch.addmm(square, square, square, beta=b, alpha=c), near, beta=a)
+    return near.T if tall else near
+
+
+def clip(model: nn.Module, largest: float) -> float:
+    """Shrink all gradients together so that their norm is at most `largest`; the norm before.
+
+    ‖g‖ = √Σ g² over all weights (Pascanu 2013).
+    """
+    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm().item()
+    if norm > largest:
+        for gradient in gradients:
+            gradient.mul_(largest / norm)
+    return norm
+
+
+def schedule(progress: float, warmup: float, decay: float) -> float:
+    """Share of the learning rate at `progress` from 0 to 1 through the budget.
+
+    It rises in the first `warmup`, stays, and falls to 0 in a straight line in the last `decay`.
+
+    >>> [schedule(progress, 0.1, 0.5) for progress in (0.05, 0.3, 0.75)]
+    [0.5, 1.0, 0.5]
+    """
+    rising = progress / warmup if warmup else 1.0
+    falling = (1 - progress) / decay if decay else 1.0
+    return max(0.0, min(1.0, rising, falling))
