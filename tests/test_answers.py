@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from course_lm.exercises import lesson_01, lesson_02
+from course_lm.exercises import lesson_01, lesson_02, lesson_03, lesson_04, lesson_05
 from course_lm.exercises.checking import Exercise
 
 ANSWERS = {
@@ -18,7 +18,8 @@ ANSWERS = {
     "nan": float("nan"),
     "an empty tensor": torch.empty(0),
 }
-FOUND = [v for lesson in (lesson_01, lesson_02) for v in vars(lesson).values()]
+LESSONS = (lesson_01, lesson_02, lesson_03, lesson_04, lesson_05)
+FOUND = [v for lesson in LESSONS for v in vars(lesson).values()]
 EXERCISES = {found.number: found for found in FOUND if isinstance(found, Exercise)}
 
 

@@ -49,6 +49,13 @@ def test_a_widget_without_its_state_is_dropped_and_the_text_beside_it_kept():
     assert [output["output_type"] for output in normal["cells"][0]["outputs"]] == ["stream"]
 
 
+def test_of_a_live_drawing_only_its_text_is_kept():
+    data = {"text/html": "<div><svg><text>4.88</text></svg></div>", "text/plain": "loss 4.88"}
+    drawing = new_output("display_data", data)
+    normal = json.loads(pages.normalise(text_of(new_code_cell("", outputs=[drawing]))))
+    assert normal["cells"][0]["outputs"][0]["data"] == {"text/plain": ["loss 4.88"]}
+
+
 def test_a_widget_that_brings_a_text_leaves_it_on_the_page():
     quiz = new_output("display_data", {pages.WIDGET_VIEW: {}, "text/plain": "Which one?\na) this"})
     normal = json.loads(pages.normalise(text_of(new_code_cell("", outputs=[quiz]))))

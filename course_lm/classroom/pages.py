@@ -2,8 +2,8 @@
 
 ``uv run python -m course_lm.classroom.pages`` refreshes every page, ``... pages 01`` those whose
 name begins with 01, and ``... pages --check`` runs nothing and names the pages that are not in the
-normal form: nbformat 4.5, cell ids kept or numbered, no widget state, no timings, no version of
-Python, of a traceback its last line, code laid out by ruff.
+normal form: nbformat 4.5, cell ids kept or numbered, no widget state, no drawing that needs a live
+page, no timings, no version of Python, of a traceback its last line, code laid out by ruff.
 """
 
 import argparse
@@ -73,7 +73,13 @@ def _read(text: str) -> nbformat.NotebookNode:
 
 
 def _dead(output: dict) -> bool:
-    """Take the live view out of a widget's output; whether only the name of its class is left."""
+    """Take the live view out of an output; whether only the name of a widget's class is left.
+
+    JupyterLab takes drawings out of a page that it does not trust yet and leaves their letters, so
+    only the text beside a drawing is kept.
+    """
+    if "<svg" in output.get("data", {}).get("text/html", "") and "text/plain" in output["data"]:
+        del output["data"]["text/html"]
     live = output.get("data", {}).pop(WIDGET_VIEW, None)
     return live is not None and bool(re.match(r"\w+\(", output["data"].get("text/plain", "(")))
 

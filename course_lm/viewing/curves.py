@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.patheffects import Normal, Stroke
 
+from ..training.loop import Step
 from .style import (
     COLOURS,
     INK,
@@ -45,6 +47,35 @@ def loss_curve(
         levels=levels | dict(baselines or {}),
         dots=False,
     )
+
+
+def history_curves(history: Sequence[Step], every: int | None = None) -> Curves:
+    """The losses of `history` for `loss_curve`: {"train": (steps, losses), "held-out": ...}.
+
+    The first training loss stands alone; each point after it is the mean of `every` steps at the
+    middle of them (default: a hundredth of the history). Held-out losses stay as they were
+    measured, and are left out where there is none.
+    """
+    if not history:
+        raise ValueError(
+            "history_curves: expected at least one step, got none; train before you draw"
+        )
+    size = every or max(1, len(history) // 100)
+    edges = [0, *range(1, len(history), size), len(history)]
+    totals = [0.0, *accumulate(step.loss for step in history)]
+    spans = pairwise(edges)
+    middles = [(history[a].step + history[b - 1].step) / 2 for a, b in spans]
+    curves = {"train": (middles, block_means(totals, edges))}
+    measured = [(step.step, step.held_out) for step in history if step.held_out is not None]
+    return curves | ({"held-out": tuple(zip(*measured, strict=True))} if measured else {})
+
+
+def block_means(totals: Sequence[float], edges: Sequence[int]) -> list[float]:
+    """Means of the values between neighbouring `edges`; totals[n] is the sum of the first n.
+
+    Values 5, 3, 1 have the totals 0, 5, 8, 9; between the edges 0, 1, 3 lie the means 5 and 2.
+    """
+    return [(totals[b] - totals[a]) / (b - a) for a, b in pairwise(edges)]
 
 
 def line_figure(

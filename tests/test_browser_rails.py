@@ -1,0 +1,53 @@
+"""The two rails in a real JupyterLab and chromium: step, slide, run again, read the final value."""
+
+import browser
+import nbformat
+import pytest
+
+CODE = """import torch
+from course_lm.language import lab
+from course_lm.viewing.rails import rail_stepper
+vocabulary, rng = lab.vocabulary(), torch.Generator().manual_seed(0)
+ids = vocabulary.ids_of("<s> anna is in the kitchen . finn is in the kitchen .".split())
+rail_stepper(lambda ids: torch.zeros(*ids.shape, 131), lab.Truth(), vocabulary, ids, rng)"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    browser.chromium_path()
+    folder = tmp_path_factory.mktemp("pages")
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_markdown_cell("# Rails?"), nbformat.v4.new_code_cell(CODE)]
+    page = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(page, folder / "page.ipynb")
+    with browser.jupyter(folder) as server, browser.chromium() as page:
+        browser.open_notebook(page, server, "page.ipynb")
+        browser.run_all(page)
+        yield page
+        assert page.problems == []
+
+
+def wait_for(page, starts: str) -> str:
+    picture = page.locator(f"[role=group][aria-label^='{starts}']")
+    picture.wait_for(timeout=20_000)
+    return picture.inner_text()
+
+
+def test_one_word_more_moves_both_rails_and_the_bars(page):
+    assert "true words" in wait_for(page, "1 word.")
+    page.get_by_role("button", name="next word", exact=True).click()
+    text = wait_for(page, "2 words.")
+    assert "after the true words" in text
+    assert "after its own words" in text
+    assert "truth 1.00" not in text.split("after its own words")[1]  # lost: no truth is known
+
+
+def test_the_slider_reaches_the_last_word_and_another_text_keeps_the_place(page):
+    page.locator(".widget-slider .noUi-handle").focus()
+    page.keyboard.press("End")
+    before = wait_for(page, "12 words.")
+    assert "✗" in before
+    page.get_by_role("button", name="another text", exact=True).click()
+    moved = "document.querySelector(\"[role=group][aria-label^='12 words']\").innerText !== before"
+    page.wait_for_function(f"(before) => {moved}", arg=before)
+    wait_for(page, "12 words.")

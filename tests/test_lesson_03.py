@@ -1,0 +1,362 @@
+import dataclasses
+import json
+import math
+import statistics
+from itertools import combinations
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from torch import nn
+
+from course_lm.exercises import lesson_03 as lesson
+from course_lm.exercises.checking import Exercise
+from course_lm.exercises.quiz import Question
+from course_lm.language import lab
+
+PAGE = Path(__file__).parents[1] / "notebooks" / "03_rnn_language_model.ipynb"
+QUESTIONS = [item for item in vars(lesson).values() if isinstance(item, Question)]
+EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
+
+
+def said(check, answer, capsys):
+    """What a fresh copy of the exercise says, so that no attempt is carried to another test."""
+    dataclasses.replace(check, attempts=0, passed=False)(answer)
+    return capsys.readouterr().out
+
+
+# ---- 3.1 ----
+
+
+@pytest.mark.parametrize(
+    "answer", [math.tanh(0.5 * math.tanh(1)), 0.363, numpy.float32(0.3634), torch.tensor(0.3634)]
+)
+def test_two_steps_pass_as_any_kind_of_number(answer, capsys):
+    assert "passed" in said(lesson.two_steps, answer, capsys)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (math.tanh(1), "That is h_1; one more step."),
+        (0.5 * math.tanh(1), "The second step has a tanh, too."),
+        (math.tanh(0.5), "The first step has a tanh, too."),
+        (0.5, "Both steps have a tanh."),
+        (math.tanh(math.tanh(1)), "multiplied by u = 0.5"),
+        (math.tanh(1 + 0.5 * math.tanh(1)), "The second word is 0, not 1 again."),
+        (0.5904, "That takes the sigmoid"),
+        (0, "That forgets the state"),
+        ([0.76, 0.36], "expected a number, got [0.76, 0.36]"),
+    ],
+)
+def test_a_wrong_second_state_is_named(answer, words, capsys):
+    assert words in said(lesson.two_steps, answer, capsys)
+
+
+# ---- 3.2 ----
+
+
+def with_linear(e, h, W, U, b):
+    return torch.tanh(nn.functional.linear(e, W, b) + nn.functional.linear(h, U))
+
+
+def by_einsum(e, h, W, U, b):
+    return (torch.einsum("bi,oi->bo", e, W) + torch.einsum("bi,oi->bo", h, U) + b).tanh()
+
+
+def row_by_row(e, h, W, U, b):
+    return torch.stack([torch.tanh(W @ a + U @ s + b) for a, s in zip(e, h, strict=True)])
+
+
+def side_by_side(e, h, W, U, b):
+    return torch.tanh(torch.cat([e, h], dim=1) @ torch.cat([W, U], dim=1).T + b)
+
+
+@pytest.mark.parametrize("answer", [with_linear, by_einsum, row_by_row, side_by_side])
+def test_every_right_step_passes(answer, capsys):
+    assert "passed" in said(lesson.rnn_step, answer, capsys)
+
+
+def no_gradient(e, h, W, U, b):
+    return with_linear(e, h, W, U, b).detach()
+
+
+def in_place(e, h, W, U, b):
+    h += 1
+    return with_linear(e, h, W, U, b)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda e, h, W, U, b: torch.tanh(e @ W.T + b), "has no memory"),
+        (lambda e, h, W, U, b: torch.tanh(h @ U.T + b), "The word is left out."),
+        (lambda e, h, W, U, b: torch.tanh(e @ W.T + h @ U.T), "The bias is left out."),
+        (lambda e, h, W, U, b: e @ W.T + h @ U.T + b, "The tanh is missing"),
+        (lambda e, h, W, U, b: torch.sigmoid(e @ W.T + h @ U.T + b), "take tanh"),
+        (lambda e, h, W, U, b: with_linear(h, e, W, U, b), "W is for the word, U for the state."),
+        (lambda e, h, W, U, b: with_linear(e, h, W.T, U.T, b), "and U h is `h @ U.T`"),
+        (lambda e, h, W, U, b: with_linear(e, h, W, U.T, b), "For each row U h is"),
+        (lambda e, h, W, U, b: with_linear(e, h, W.T, U, b), "For each row W e is"),
+        (lambda e, h, W, U, b: torch.tanh(e @ W.T + h @ U.T) + b, "stands inside the tanh"),
+        (lambda e, h, W, U, b: h + with_linear(e, h, W, U, b), "added outside the tanh"),
+        (lambda e, h, W, U, b: with_linear(e, h, W, U, b)[0], "expected shape (2, 3), got"),
+        (lambda e, h, W, U, b: with_linear(e, h, W, U, b).tolist(), "expected a tensor, got"),
+        (no_gradient, "leave out `.detach()`"),
+        (in_place, "expected `h` to stay as it was"),
+        (lambda e, h, W, U, b: torch.tanh(e * W), "got RuntimeError in line"),
+    ],
+)
+def test_a_wrong_step_is_named(answer, words, capsys):
+    assert words in said(lesson.rnn_step, answer, capsys)
+
+
+def test_the_named_steps_are_different_numbers():
+    rng = torch.Generator().manual_seed(3)
+    shapes = (2, 3), (2, 3), (3, 3), (3, 3), (3,)
+    slips = lesson._slips_of_a_step(*(torch.randn(shape, generator=rng) for shape in shapes))
+    for one, other in combinations(slips.values(), 2):
+        assert not torch.allclose(one, other, atol=1e-3)
+
+
+# ---- 3.3 ----
+
+
+def norm_of(gradients):
+    return torch.cat([g.flatten() for g in gradients]).norm()
+
+
+def clipped(gradients, largest):
+    norm = norm_of(gradients)
+    return [g * largest / norm for g in gradients] if norm > largest else gradients
+
+
+def with_a_small_number(gradients, largest):
+    share = torch.clamp(largest / (norm_of(gradients) + 1e-8), max=1)
+    return [g * share for g in gradients]
+
+
+def by_hand(gradients, largest):
+    norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
+    return tuple(g / max(1.0, norm / largest) for g in gradients)
+
+
+def by_torch(gradients, largest):
+    weights = [nn.Parameter(torch.zeros_like(g)) for g in gradients]
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient.clone()
+    nn.utils.clip_grad_norm_(weights, largest)
+    return [weight.grad for weight in weights]
+
+
+@pytest.mark.parametrize("answer", [clipped, with_a_small_number, by_hand, by_torch])
+def test_every_right_clipping_passes(answer, capsys):
+    assert "passed" in said(lesson.clip_by_norm, answer, capsys)
+
+
+def times(share):
+    return lambda gradients, largest: [g * share(gradients, largest) for g in gradients]
+
+
+def in_place_clipping(gradients, largest):
+    norm = norm_of(gradients)
+    for g in gradients:
+        g *= largest / norm
+    return gradients
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda gs, m: [g.clamp(-m, m) for g in gs], "bends the direction"),
+        (lambda gs, m: [g * m / g.norm() for g in gs], "take one norm for all"),
+        (lambda gs, m: gs, "Nothing was shrunk."),
+        (times(lambda gs, m: m / sum(g.norm() for g in gs)), "the sum of the norms"),
+        (times(lambda gs, m: m / norm_of(gs) ** 2), "The root is missing"),
+        (times(lambda gs, m: 1 / norm_of(gs)), "That has the norm 1"),
+        (times(lambda gs, m: m / max(g.abs().max() for g in gs)), "the largest number for the"),
+        (times(lambda gs, m: m / sum(g.abs().sum() for g in gs)), "the sum of the sizes"),
+        (times(lambda gs, m: norm_of(gs) / m), "Multiply by `largest / norm`"),
+        (times(lambda gs, m: m / norm_of(gs)), "leave them as they are"),
+        (
+            lambda gs, m: [
+                g * (m / norm_of(gs)).nan_to_num(0).clamp(max=1) + 0 / g.norm() for g in gs
+            ],
+            "nan",
+        ),
+        (lambda gs, m: norm_of(gs), "expected a list of 2 tensors, got"),
+        (lambda gs, m: [torch.cat([g.flatten() for g in gs])], "expected a list of 2 tensors"),
+        (lambda gs, m: [g.flatten() for g in clipped(gs, m)], "expected shape (2, 2), got"),
+        (in_place_clipping, "your function changed its input"),
+    ],
+)
+def test_a_wrong_clipping_is_named(answer, words, capsys):
+    assert words in said(lesson.clip_by_norm, answer, capsys)
+
+
+# ---- 3.4 ----
+
+
+def mended(model, ids, size):
+    parts, memory = [], None
+    for piece in ids.split(size, dim=1):
+        logits, memory = model.read(piece, memory)
+        parts.append(logits)
+    return torch.cat(parts, dim=1)
+
+
+def word_by_word(model, ids, size):
+    return mended(model, ids, 1)
+
+
+def by_places(model, ids, size):
+    logits, memory = model.read(ids[:, :size])
+    for place in range(size, ids.shape[1], size):
+        more, memory = model.read(ids[:, place : place + size], memory)
+        logits = torch.cat([logits, more], dim=1)
+    return logits
+
+
+@pytest.mark.parametrize("answer", [mended, word_by_word, by_places])
+def test_every_right_reading_in_pieces_passes(answer, capsys):
+    assert "passed" in said(lesson.read_in_pieces, answer, capsys)
+
+
+def starting_each_from(choose):
+    """Each piece begins with what `choose` picks of the memories so far (None is the first)."""
+
+    def read(model, ids, size):
+        parts, memories = [], [None]
+        for piece in ids.split(size, dim=1):
+            logits, memory = model.read(piece, choose(memories))
+            parts.append(logits)
+            memories.append(memory)
+        return torch.cat(parts, dim=1)
+
+    return read
+
+
+def never_forgetting():
+    kept = [None]
+
+    def read(model, ids, size):
+        parts = []
+        for piece in ids.split(size, dim=1):
+            logits, kept[0] = model.read(piece, kept[0])
+            parts.append(logits)
+        return torch.cat(parts, dim=1)
+
+    return read
+
+
+def without_the_rest(model, ids, size):
+    return mended(model, ids[:, : ids.shape[1] // size * size], size)
+
+
+def first_piece_forgotten(model, ids, size):
+    first, memory = [], None
+    for place, piece in enumerate(ids.split(size, dim=1)):
+        logits, memory = model.read(piece, memory if place > 1 else None)
+        first.append(logits)
+    return torch.cat(first, dim=1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (starting_each_from(lambda memories: None), "gives the same as the function on the page"),
+        (starting_each_from(lambda memories: memories[min(1, len(memories) - 1)]), "the first;"),
+        (starting_each_from(lambda m: m[-2] if len(m) > 1 else None), "comes a piece late"),
+        (first_piece_forgotten, "The second piece begins with an empty memory."),
+        (never_forgetting(), "The state of the text before is still there"),
+        (without_the_rest, "expected shape (2, 7, 5), got shape (2, 6, 5)"),
+        (lambda model, ids, size: model(ids), "reads at most 3 tokens at once"),
+        (lambda model, ids, size: mended(model, ids, size)[0], "expected shape (2, 7, 5), got"),
+        (lambda model, ids, size: model.read(ids[:, :size]), "expected a tensor, got ("),
+    ],
+)
+def test_a_wrong_reading_in_pieces_is_named(answer, words, capsys):
+    assert words in said(lesson.read_in_pieces, answer, capsys)
+
+
+def test_the_stub_of_the_page_is_the_planted_function_and_an_edit_of_it_is_an_attempt(capsys):
+    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
+    source = next(s for cell in cells if "def read_in_pieces(" in (s := "".join(cell["source"])))
+    space, source = {"torch": torch}, source.split("\n\n\n")[0]
+    exec(source, space)
+    assert "not attempted yet" in said(lesson.read_in_pieces, space["read_in_pieces"], capsys)
+    exec(source.replace("model.read(piece)", "model.read(piece, None)"), space)
+    out = said(lesson.read_in_pieces, space["read_in_pieces"], capsys)
+    assert "not yet (attempt 1)" in out
+    assert "This gives the same as the function on the page" in out
+
+
+# ---- 3.5 ----
+
+
+def distances():
+    """As the third hint says it, over the whole text, with no look at where stories begin."""
+    words = lab.sample(60_000, torch.Generator().manual_seed(0))
+    for i, word in enumerate(words):
+        if word == "who":
+            yield i + 6 - max(j for j in range(i) if words[j] == words[i + 3])
+
+
+def test_the_code_of_the_hint_finds_the_median_distance(capsys):
+    assert (
+        "`j = max(j for j in range(i) if words[j] == words[i + 3])`"
+        in lesson.median_distance.hints[2]
+    )
+    assert "passed" in said(lesson.median_distance, statistics.median(distances()), capsys)
+
+
+MIDDLE = statistics.median(end for end, _ in lesson._distances())
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (statistics.mean(end for end, _ in lesson._distances()), "That is the mean"),
+        (MIDDLE - 6, "counts to the word `who`"),
+        (MIDDLE - 3, "counts to the colour in the question"),
+        (MIDDLE + 1, "one word too many"),
+        (max(lesson._distances())[0], "That is the longest"),
+        (3, "from the colour in the question itself"),
+        (statistics.median(first for _, first in lesson._distances()), "from the first mention"),
+        (MIDDLE + 0.3, "expected another number, got"),
+        ("far", "expected a number, got 'far'"),
+    ],
+)
+def test_a_wrong_distance_is_named_and_the_right_one_is_not_told(answer, words, capsys):
+    out = said(lesson.median_distance, answer, capsys)
+    assert words in out
+    assert f"expected {MIDDLE:g}" not in out
+
+
+# ---- the page ----
+
+
+def of_any_arguments(*args): ...
+
+
+STUBS = {"3.1": ..., "3.5": ..., "3.4": lesson.planted_read_in_pieces}
+
+
+@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
+def test_the_stub_of_the_page_is_not_attempted_yet_and_shows_the_task(check, capsys):
+    out = said(check, STUBS.get(check.number, of_any_arguments), capsys)
+    assert out.endswith(f"not attempted yet.\n{check.task}\n")
+
+
+@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
+def test_an_exercise_has_three_hints_and_nothing_of_another_test(check):
+    assert len(check.hints) == 3
+    assert (check.attempts, check.passed) == (0, False)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.text[:20])
+def test_every_option_of_a_question_has_its_own_reason(question):
+    options, reasons = zip(*question.options, strict=True)
+    assert len(set(options)) == len(set(reasons)) == len(options)
+    assert all(reason.endswith(".") for reason in reasons)
