@@ -17,7 +17,7 @@ language, peers, race, recipes, run, speed, table = map(
     importlib.import_module,
     ("language", "peers", "race", "recipes", "run", "speed", "table"),
 )
-SETUPS = [recipes.SHORT, recipes.MIDDLE, recipes.LONG, *recipes.MINUTE.values()]
+SETUPS = [recipes.SHORT, recipes.LONG, *recipes.MINUTE.values()]
 
 
 def seeded(seed=0):

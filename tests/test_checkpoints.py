@@ -27,16 +27,11 @@ from course_lm.language.tokens import Vocabulary, byte_pairs
 from course_lm.language.windows import all_windows, random_windows
 from course_lm.models.rnn import RNN, RNNConfig
 from course_lm.models.transformer import Transformer, TransformerConfig
-from course_lm.training import checkpoints, sealed
-from course_lm.training.checkpoints import (
-    cached,
-    load,
-    load_weights,
-    own_state,
-    save,
-    state_path,
-)
+from course_lm.training import checkpoints, sealed, states
+from course_lm.training.checkpoints import load, load_weights, save
 from course_lm.training.loop import Recipe, evaluate, make_optimisers, train
+from course_lm.training.optimisers import AdamW
+from course_lm.training.states import cached, own_state, state_path
 
 SENTENCE = r"^(checkpoint|state_path): expected [^\n]+, got [^\n]+; [^\n]+$"
 TEXT = torch.randint(11, (400,), generator=torch.Generator().manual_seed(1))
@@ -143,7 +138,16 @@ def test_optimisers_come_back_with_their_settings_and_move_the_loaded_weights(tm
         for part, memory in old.memory().items():
             assert all(new.memory()[part][name].equal(memory[name]) for name in memory)
     assert saved.optimisers[1].momentum == optimisers[1].momentum
-    assert tuple(saved.optimisers[0].betas) == optimisers[0].betas
+    assert saved.optimisers[0].betas == optimisers[0].betas
+
+
+def test_the_settings_of_an_optimiser_outlive_two_rounds(tmp_path):
+    model, path = rnn(), tmp_path / "it"
+    optimisers = [AdamW(dict(model.named_parameters()), 0.01, betas=(0.5, 0.6))]
+    for _ in range(2):
+        saved = load(save(path, model, optimisers=optimisers))
+        model, optimisers = saved.model, saved.optimisers
+    assert optimisers[0].betas == (0.5, 0.6)
 
 
 def test_a_generator_goes_on_where_it_was(tmp_path):
@@ -413,6 +417,8 @@ def test_a_class_of_ones_own_with_a_name_of_the_course_is_not_taken_for_it(tmp_p
         (transformer, lambda: transformer(vocab_size=12)),
         (transformer, lambda: transformer(tied=True)),
         (lambda: transformer(tied=True), transformer),
+        (lambda: transformer(heads=4, kv_heads=4), transformer),
+        (transformer, lambda: transformer(causal=False)),
         (transformer, rnn),
         (rnn, transformer),
         (Own, rnn),
@@ -599,7 +605,7 @@ def folders(tmp_path, monkeypatch):
     """(the learner's folder, the course's), both not there yet."""
     own, course = tmp_path / "own", tmp_path / "course_lm"
     monkeypatch.setenv("COURSE_LM_STATES", str(own))
-    monkeypatch.setattr(checkpoints, "__file__", str(course / "training" / "checkpoints.py"))
+    monkeypatch.setattr(states, "__file__", str(course / "training" / "states.py"))
     return own, course / "states"
 
 
@@ -642,7 +648,7 @@ def test_a_trained_model_is_not_lost_where_it_cannot_be_kept(folders):
 # -- no code in files
 
 
-@pytest.mark.parametrize("module", [checkpoints, sealed])
+@pytest.mark.parametrize("module", [checkpoints, sealed, states])
 def test_nothing_that_can_run_code_is_used_to_read_or_write(module):
     tree = ast.parse(Path(module.__spec__.origin).read_text("utf-8"))
     imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}

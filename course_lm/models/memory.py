@@ -22,8 +22,8 @@ class KeyValues:
 class Memory:
     """A Transformer's key-value cache (Shazeer 2019), one part a layer, filled from the left.
 
-    hidden: added to the scores, (B, 1, 1, capacity); −inf where a row holds no token; None where
-    all rows begin in the first column.
+    hidden: added to the scores, (B, 1, 1, capacity): −1e9 where a row holds no token (after −inf
+    the softmax of such a place would be NaN); None where all rows begin in the first column.
     """
 
     def __init__(self, layers: int, shape: tuple[int, ...], like: Tensor, pads: Tensor | None):

@@ -8,12 +8,9 @@ model's class and config, the optimisers' settings and steps, the fingerprint of
 and facts that the caller wants to keep.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,10 +66,9 @@ def save(
         tensors |= _memory(optimiser, index)
     if rng is not None:
         tensors["rng"] = rng.get_state()
-    config = getattr(model, "config", None)
     about = {
         "model": type(model).__name__,
-        "config": dataclasses.asdict(config) if dataclasses.is_dataclass(config) else None,
+        "config": _config(model),
         "vocabulary": _fingerprint(vocabulary),
         "optimisers": [_about(optimiser, model) for optimiser in optimisers],
         "rng": rng and rng.device.type,
@@ -116,47 +112,14 @@ def load_weights(path: str | Path, model: nn.Module, vocabulary: AnyVocabulary =
     Raises what `load` raises, and ValueError, with `model` untouched, where class or shape differ.
     """
     about, tensors = _read(path, vocabulary)
-    if about["model"] != type(model).__name__:
+    want, got = _kind(type(model).__name__, _config(model)), _kind(about["model"], about["config"])
+    if want != got:
         raise ValueError(
-            f"checkpoint: expected the weights of a {type(model).__name__}, got those of a "
-            f"{about['model']} in {path}; make a {about['model']}, or take another file"
+            f"checkpoint: expected the weights of a {want}, got those of a {got} in {path}; make "
+            "such a model, or take another file"
         )
     _put(path, tensors, model)
     return about["facts"]
-
-
-def state_path(name: str) -> Path:
-    """Where the trained model `name` lies: the learner's own, else the one the course ships.
-
-    Raises FileNotFoundError where there is neither.
-    """
-    own = own_state(name)
-    for path in (own, Path(__file__).parents[1] / "states" / own.name):
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        f"state_path: expected a trained model named {name!r}, got none in {own.parent} and none "
-        f"with the course; train one and save it with save(own_state({name!r}), model)"
-    )
-
-
-def own_state(name: str) -> Path:
-    """Where a learner's trained model belongs; COURSE_LM_STATES in the environment moves it."""
-    folder = os.environ.get("COURSE_LM_STATES") or "~/.cache/course_lm"
-    return Path(folder).expanduser() / f"{name}.safetensors"
-
-
-def cached(
-    name: str, train: Callable[[], nn.Module], vocabulary: AnyVocabulary = None
-) -> nn.Module:
-    """The trained model `name`, at once; where there is none, train() makes it and it is kept."""
-    try:
-        return load(state_path(name), vocabulary).model
-    except FileNotFoundError:
-        model = train()
-    with contextlib.suppress(OSError):  # what cannot be kept is still there now
-        save(own_state(name), model, vocabulary=vocabulary)
-    return model
 
 
 def _read(path: str | Path, vocabulary: AnyVocabulary) -> tuple[dict, dict]:
@@ -165,7 +128,8 @@ def _read(path: str | Path, vocabulary: AnyVocabulary) -> tuple[dict, dict]:
     if given and given != about["vocabulary"]:
         raise ValueError(
             "checkpoint: expected the vocabulary that the model was trained with "
-            f"({about['vocabulary']}), got {given} for {path}; make the same one, or train again"
+            f"({about['vocabulary'] or 'none was saved'}), got {given} for {path}; make the same "
+            "one, or train again"
         )
     return about, tensors
 
@@ -175,6 +139,17 @@ def _fingerprint(vocabulary: AnyVocabulary) -> str | None:
         return None
     tokens = json.dumps(list(vocabulary.tokens)).encode()
     return f"{len(vocabulary)} tokens, sha256 {hashlib.sha256(tokens).hexdigest()}"
+
+
+def _config(model: nn.Module) -> dict[str, Any] | None:
+    config = getattr(model, "config", None)
+    return dataclasses.asdict(config) if dataclasses.is_dataclass(config) else None
+
+
+def _kind(name: str, config: dict[str, Any] | None) -> str:
+    """The class of a model and what the shapes of its weights do not tell."""
+    settings = {k: v for k, v in (config or {}).items() if k in ("heads", "kv_heads", "causal")}
+    return " ".join([name, *(f"{key}={value}" for key, value in settings.items())])
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

@@ -70,8 +70,8 @@ class Recipe:
 class Step:
     """What one step did: mean loss of its labels (nats) before it, norm of their gradient.
 
-    seconds: of training so far, evaluation left out. tokens: labels so far. held_out: loss on
-    held-out text after the step, None where it was not measured.
+    seconds: of training in this call, evaluation left out. tokens: labels in this call. held_out:
+    loss on held-out text after the step, None where it was not measured.
     """
 
     step: int

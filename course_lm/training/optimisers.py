@@ -45,7 +45,7 @@ class AdamW:
         epsilon: float = 1e-8,
     ) -> None:
         self.weights, self.rate, self.decay = weights, rate, decay
-        self.betas, self.epsilon = betas, epsilon
+        self.betas, self.epsilon = tuple(betas), epsilon  # a checkpoint gives a list
         self.steps = 0
         self.means = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         self.squares = {name: torch.zeros_like(weight) for name, weight in weights.items()}
@@ -74,7 +74,7 @@ class AdamW:
 
 
 class Muon:
-    """w ← w − η (√max(1, rows/columns) · orthogonal(g + μ m) + λ w), for matrices.
+    """w ← w − η (√max(1, rows/columns) · orthogonal((1 − μ) g + μ m) + λ w), for matrices.
 
     m ← μ m + (1 − μ) g is the momentum, looked at one step ahead (Nesterov).
     """
@@ -107,10 +107,11 @@ class Muon:
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """About U Vᵀ for a matrix U S Vᵀ: singular values between 0.7 and 1.2, (rows, columns).
+    """About U Vᵀ for a matrix U S Vᵀ, (rows, columns).
 
     Newton–Schulz: X ← a X + (b A + c A²) X with A = X Xᵀ moves each singular value s to
-    a s + b s³ + c s⁵ and nothing else; (a, b, c) = QUINTIC.
+    a s + b s³ + c s⁵ and nothing else; (a, b, c) = QUINTIC. Five steps bring all above 0.002 √Σ s²
+    to between 0.68 and 1.21; smaller ones grow up to 3.4445⁵ = 485 times.
     """
     a, b, c = QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
