@@ -253,7 +253,7 @@ def test_it_computes_in_the_precision_of_its_weights():
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (random_ids(1, 17), r"T from 1 to 16, its context, got shape \(1, 17\); cut the text"),
+        (random_ids(1, 17), r"T from 1 to 16, its context, got shape \(1, 17\); give rows"),
         (random_ids(1, 0), r"T from 1 to 16, its context, got shape \(1, 0\)"),
         (random_ids(5), r"ids of shape \(B, T\)"),
         (torch.tensor([[3, 13]]), "expected ids from 0 to 12, got 3 to 13; use the vocabulary"),

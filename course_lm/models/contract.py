@@ -1,5 +1,6 @@
 """What every model of the course keeps to: model(ids) -> logits, (B, T) -> (B, T, V)."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,9 +13,10 @@ def check_ids(
 ) -> None:
     """Raise ValueError unless all ids lie in the vocabulary and rows are 1 to `context` long."""
     if context is not None and (ids.dim() != 2 or not 1 <= ids.shape[1] <= context):
+        most = "at least 1" if context == math.inf else f"from 1 to {context}, its context"
         raise ValueError(
-            f"{subject}: expected ids of shape (B, T), T from 1 to {context}, its context, got "
-            f"shape {tuple(ids.shape)}; cut the text or make a model with a longer context"
+            f"{subject}: expected ids of shape (B, T), T {most}, got shape {tuple(ids.shape)}; "
+            "give rows of tokens, or a model with a longer context"
         )
     lowest, highest = map(int, ids.aminmax()) if ids.numel() else (0, 0)
     if lowest < 0 or highest >= vocab_size:

@@ -38,6 +38,7 @@ def loss_sketch(
 
     said = ", ".join(f"{name} {number(y)}" for name, y in {**named, **levels}.items())
     parts = [_axes(low, high, end, place, f"loss, {unit}", xlabel)]
+    levels = {name: y for name, y in levels.items() if math.isfinite(y)}  # ∞ has no place
     parts += [_level(name, place(0, y)[1]) for name, y in levels.items()]
     parts += [_curve(name, [place(*p) for p in points]) for name, points in curves.items()]
     parts += _labels({name: (place(0, y)[1], y) for name, y in {**named, **levels}.items()})
