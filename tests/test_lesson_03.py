@@ -82,6 +82,11 @@ def no_gradient(e, h, W, U, b):
     return with_linear(e, h, W, U, b).detach()
 
 
+@torch.no_grad()
+def without_a_record(e, h, W, U, b):
+    return with_linear(e, h, W, U, b)
+
+
 def in_place(e, h, W, U, b):
     h += 1
     return with_linear(e, h, W, U, b)
@@ -103,7 +108,10 @@ def in_place(e, h, W, U, b):
         (lambda e, h, W, U, b: h + with_linear(e, h, W, U, b), "added outside the tanh"),
         (lambda e, h, W, U, b: with_linear(e, h, W, U, b)[0], "expected shape (2, 3), got"),
         (lambda e, h, W, U, b: with_linear(e, h, W, U, b).tolist(), "expected a tensor, got"),
+        (lambda e, h, W, U, b: with_linear(e, h, W, -U, b), "U h is added, not subtracted."),
+        (lambda e, h, W, U, b: with_linear(e, h, W, U, -b), "The bias is added, not subtracted."),
         (no_gradient, "leave out `.detach()`"),
+        (without_a_record, "and `torch.no_grad()`"),
         (in_place, "expected `h` to stay as it was"),
         (lambda e, h, W, U, b: torch.tanh(e * W), "got RuntimeError in line"),
     ],
@@ -159,6 +167,15 @@ def times(share):
     return lambda gradients, largest: [g * share(gradients, largest) for g in gradients]
 
 
+def where(condition, norm=lambda gs: norm_of(gs)):
+    """Shrinks to `largest`, by `norm`, where `condition` says so."""
+    return lambda gs, m: [g * m / norm(gs) for g in gs] if condition(gs, m) else list(gs)
+
+
+def of_the_first_two(gradients):
+    return norm_of(gradients[:2])
+
+
 def in_place_clipping(gradients, largest):
     norm = norm_of(gradients)
     for g in gradients:
@@ -178,7 +195,25 @@ def in_place_clipping(gradients, largest):
         (times(lambda gs, m: m / max(g.abs().max() for g in gs)), "the largest number for the"),
         (times(lambda gs, m: m / sum(g.abs().sum() for g in gs)), "the sum of the sizes"),
         (times(lambda gs, m: norm_of(gs) / m), "Multiply by `largest / norm`"),
-        (times(lambda gs, m: m / norm_of(gs)), "leave them as they are"),
+        (times(lambda gs, m: m / norm_of(gs)), "Their norm is 2, below `largest`"),
+        (times(lambda gs, m: -m / norm_of(gs)), "That turns the step around"),
+        (times(lambda gs, m: m / max(g.norm() for g in gs)), "That takes the largest of the norms"),
+        (times(lambda gs, m: m / gs[0].norm()), "That takes the first tensor alone"),
+        (
+            times(lambda gs, m: m / torch.cat([g.flatten() for g in gs]).square().mean().sqrt()),
+            "That takes the mean of the squares",
+        ),
+        (where(lambda gs, m: norm_of(gs) ** 2 > m), "Their norm is 2, below `largest`"),
+        (
+            where(lambda gs, m: norm_of(gs) > m and norm_of(gs) ** 2 > m),
+            "Their norm is 0.5, above `largest`",
+        ),
+        (where(lambda gs, m: any(g.norm() > m for g in gs)), "but the norm of all is 5"),
+        (where(lambda gs, m: max(g.abs().max() for g in gs) > m), "but the norm of all is 5"),
+        (where(lambda gs, m: of_the_first_two(gs) > m, of_the_first_two), "all of them count"),
+        (where(lambda gs, m: of_the_first_two(gs) > m), "all of them count"),
+        (lambda gs, m: [g.tolist() for g in clipped(gs, m)], "a list of tensors, got one with"),
+        (lambda gs, m: [g.numpy() for g in clipped(gs, m)], "a list of tensors, got one with"),
         (
             lambda gs, m: [
                 g * (m / norm_of(gs)).nan_to_num(0).clamp(max=1) + 0 / g.norm() for g in gs
@@ -193,6 +228,21 @@ def in_place_clipping(gradients, largest):
 )
 def test_a_wrong_clipping_is_named(answer, words, capsys):
     assert words in said(lesson.clip_by_norm, answer, capsys)
+
+
+def test_the_named_clippings_are_different_numbers():
+    large = [torch.tensor([[3.0, 0.0], [0.0, -4.0]]), torch.tensor([7.2, -9.6])]
+    slips = lesson._slips_of_clipping(large, 2.6)
+    right = torch.cat([g.flatten() for g in clipped(large, 2.6)])
+    for one, other in combinations([right, *slips.values()], 2):
+        assert not torch.allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.parametrize(("numbers", "largest", "slip"), lesson._EDGES)
+def test_the_edges_of_clipping_have_the_norm_that_their_sentence_states(numbers, largest, slip):
+    norm = math.hypot(*numbers)
+    assert ("below `largest` (" in slip) == (norm < largest)
+    assert not any(text in slip for text in ("norm is", "norm of all is")) or f" {norm:g}" in slip
 
 
 # ---- 3.4 ----
@@ -321,6 +371,7 @@ MIDDLE = statistics.median(end for end, _ in lesson._distances())
         (MIDDLE - 6, "counts to the word `who`"),
         (MIDDLE - 3, "counts to the colour in the question"),
         (MIDDLE + 1, "one word too many"),
+        (MIDDLE - 1, "one word too few; count from the colour to the answer"),
         (max(lesson._distances())[0], "That is the longest"),
         (3, "from the colour in the question itself"),
         (statistics.median(first for _, first in lesson._distances()), "from the first mention"),

@@ -27,7 +27,9 @@ def said(check, answer, capsys):
 # ---- 4.1 ----
 
 
-@pytest.mark.parametrize("answer", [0.98**20, 0.668, numpy.float32(0.6676), torch.tensor(0.6676)])
+@pytest.mark.parametrize(
+    "answer", [0.98**20, 0.667, 0.668, numpy.float32(0.6676), torch.tensor(0.6676)]
+)
 def test_the_share_of_possible_texts_passes_as_any_kind_of_number(answer, capsys):
     assert "passed" in said(lesson.by_hand, answer, capsys)
 
@@ -44,6 +46,8 @@ def test_the_share_of_possible_texts_passes_as_any_kind_of_number(answer, capsys
         (0.98**19, "That is for 19 words"),
         (0.98**21, "That is for 21 words"),
         (19.6, "That multiplies 0.98 by 20"),
+        (0.67, "That is rounded too far; give three digits"),
+        (0.7, "One digit is too few; give three digits"),
         ("0.6676", "expected a number, got '0.6676'"),
     ],
 )
@@ -165,9 +169,46 @@ def from_an_empty_text(words, own, say):
     return words[:, :0]
 
 
+def a_row_without_its_axis(words, own, say):
+    mixed = words.clone()
+    for row in range(len(words)):
+        for place in range(1, words.shape[1]):
+            if own[row, place]:
+                mixed[row, place] = say(mixed[row, :place])
+    return mixed
+
+
+def asks_the_place_before(words, own, say):
+    mixed = words.clone()
+    for place in range(1, words.shape[1]):
+        said = say(mixed[:, :place])
+        mixed[:, place] = torch.where(own[:, place - 1], said, words[:, place])
+    return mixed
+
+
+def gives_the_last_word_alone(words, own, say):
+    mixed = words.clone()
+    for place in range(1, words.shape[1]):
+        said = say(mixed[:, place - 1 : place])
+        mixed[:, place] = torch.where(own[:, place], said, words[:, place])
+    return mixed
+
+
+def forgets_the_last_place(words, own, say):
+    mixed = words.clone()
+    for place in range(1, words.shape[1] - 1):
+        mixed[:, place] = torch.where(own[:, place], say(mixed[:, :place]), words[:, place])
+    return mixed
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
+        (a_row_without_its_axis, "say: expected words of shape (B, t), got shape (1,)"),
+        (asks_the_place_before, "`own[:, t]` belongs to `words[:, t]`; yours is moved."),
+        (gives_the_last_word_alone, "The model has read one word alone"),
+        (forgets_the_last_place, "The last place is left out"),
+        (lambda words, own, say: words * math.nan, "expected words, got nan"),
         (after_the_true_words, "it should read the mixed ones"),
         (lambda words, own, say: in_a_loop(words, ~own, say), "where `own` is False"),
         (lambda words, own, say: in_a_loop(words, own | True, say), "Every word is the model's"),
@@ -223,6 +264,16 @@ def test_a_wrong_batch_is_named(answer, words, capsys):
     assert words in said(lesson.scheduled_batch, answer, capsys)
 
 
+def test_the_planted_bug_under_other_names_is_told_its_slip_once(capsys):
+    def renamed(a, b, c, d):
+        e = d(a, b, c)
+        return e[:, :-1], e[:, 1:]
+
+    out = said(lesson.scheduled_batch, renamed, capsys)
+    assert "In the labels: They hold the model's own words" in out
+    assert "The labels" not in out
+
+
 def test_the_stub_of_the_page_is_the_planted_function_and_an_edit_of_it_is_an_attempt(capsys):
     cells = json.loads(PAGE.read_text("utf-8"))["cells"]
     source = next(s for cell in cells if "def scheduled_batch(" in (s := "".join(cell["source"])))
@@ -263,9 +314,18 @@ RISE, SLIP = lesson._blind(0.014)
         (RISE / math.log(2), "That is in bits"),
         (-RISE, "The sign: the loss rises."),
         (RISE + lesson._floor(), "take away the floor"),
-        (0.014, "the share of blind draws"),
+        (0.6384, "take away the floor"),
+        ((RISE + lesson._floor()) * 20_009 / 20_010 + 0.01399 / 20_010, "take away the floor"),
+        (0.014, "the share of blind draws, or rounded too far"),
+        (0.01399, "That is the worked pair"),
+        (0.0141, "the most that it can cost"),
+        (0.0137, "the share of impossible words"),
         (SLIP, "the share of impossible words"),
-        (RISE * (len(lesson._words()) - 1), "give the mean"),
+        (RISE * (len(lesson._words()) - 1), "for the sum over the text; give the mean"),
+        (RISE * (len(lesson._words()) - 1) + 0.01399, "for the sum over the text"),
+        (276.1, "for the sum over the text"),
+        (10**400, "expected a number, got one above 1e308"),
+        (math.nan, "expected a number, got nan"),
         (0.02, "expected another number, got 0.02"),
         ([RISE], "expected a number, got ["),
     ],
@@ -289,8 +349,10 @@ def test_the_truth_with_blind_draws_is_what_the_lab_itself_says_it_is():
 
 
 def test_the_named_answers_are_different_numbers():
-    named = [RISE, -math.log(0.986), RISE / math.log(2), 0.014, SLIP, RISE + lesson._floor()]
+    named = [RISE, -math.log(0.986), RISE / math.log(2), SLIP, RISE + lesson._floor()]
     assert min(abs(one - other) for one, other in combinations(named, 2)) > 5e-5
+    named += [0.014, 0.01399]
+    assert min(abs(one - other) for one, other in combinations(named, 2)) > 9e-6
 
 
 # ---- the page ----

@@ -101,8 +101,13 @@ def rnn_step(student):
         expect_tensor(student(e, h, W, U, b), right, mistakes=slips)
     got = student(e, h, W.requires_grad_(), U, b)
     if got.grad_fn is None:
-        fail("expected a tensor that gradients can flow through; leave out `.detach()`")
-    return "Three learned tensors, used again at every word: the network has no other memory."
+        fail(
+            "expected a tensor that gradients can flow through; leave out `.detach()` and "
+            "`torch.no_grad()`"
+        )
+    return (
+        "Three learned tensors, used again at every word; what it remembers of the text is in `h`."
+    )
 
 
 def _slips_of_a_step(e: Tensor, h: Tensor, W: Tensor, U: Tensor, b: Tensor) -> dict[str, Tensor]:
@@ -120,6 +125,8 @@ def _slips_of_a_step(e: Tensor, h: Tensor, W: Tensor, U: Tensor, b: Tensor) -> d
         "For each row W e is `e @ W.T`.": torch.tanh(e @ W + state + b),
         "The bias stands inside the tanh.": torch.tanh(word + state) + b,
         "Nothing is added outside the tanh.": h + torch.tanh(inside),
+        "U h is added, not subtracted.": torch.tanh(word - state + b),
+        "The bias is added, not subtracted.": torch.tanh(word + state - b),
     }
 
 
@@ -137,38 +144,69 @@ def _slips_of_a_step(e: Tensor, h: Tensor, W: Tensor, U: Tensor, b: Tensor) -> d
 def clip_by_norm(student):
     """Return the gradients, shrunk together to the norm `largest`; smaller ones stay as they are.
 
-    gradients: a list of tensors; their norm is the root of the sum of all squares.
+    gradients: a list of tensors; their norm is the root of the sum of all squares. Return new
+    tensors and leave those in the list as they were.
     """
-    large = [torch.tensor([[3.0, 0.0], [0.0, -4.0]]), torch.tensor([12.0])]  # norm 13
-    own = torch.cat([(g * 2.6 / g.norm()).flatten() for g in large])
-    slips = {
-        "That cuts off each number and bends the direction; multiply all by one number.": (
-            torch.tensor([2.6, 0, 0, -2.6, 2.6])
-        ),
-        "Each tensor has a norm of its own here; take one norm for all of them.": own,
-    }
-    flat = torch.tensor([3.0, 0, 0, -4, 12])
-    shares = {
-        "Nothing was shrunk.": 1.0,
-        "That divides by the sum of the norms; take the root of the sum of all squares.": 2.6 / 17,
-        "The root is missing: that divides by the squared norm.": 2.6 / 13**2,
-        "That has the norm 1; it should be `largest`.": 1 / 13,
-        "That takes the largest number for the norm.": 2.6 / 12,
-        "That takes the sum of the sizes for the norm.": 2.6 / 19,
-        "Multiply by `largest / norm`, not by `norm / largest`.": 13 / 2.6,
-    }
-    slips |= {text: share * flat for text, share in shares.items()}
-    _expect_list(student(large, 2.6), [0.2 * g for g in large], slips)
-    small, nothing = [torch.tensor([0.3]), torch.tensor([[0.4]])], [torch.zeros(2), torch.zeros(1)]
-    stretched = {"These lay below `largest`; leave them as they are.": torch.tensor([0.78, 1.04])}
-    _expect_list(student(small, 1.3), small, stretched)
+    large = [torch.tensor([[3.0, 0.0], [0.0, -4.0]]), torch.tensor([7.2, -9.6])]  # norms 5, 12; 13
+    _expect_list(student(large, 2.6), [0.2 * g for g in large], _slips_of_clipping(large, 2.6))
+    for numbers, largest, slip in _EDGES:
+        gradients = [torch.tensor([number]) for number in numbers]
+        norm = sum(number**2 for number in numbers) ** 0.5
+        shrunk = [g * min(1, largest / norm) for g in gradients]
+        unlike = torch.tensor(numbers) * (1 if norm > largest else largest / norm)
+        _expect_list(student(gradients, largest), shrunk, {slip: unlike})
+    nothing = [torch.zeros(2), torch.zeros(1)]
     _expect_list(student(nothing, 1.0), nothing, {})
     return "The direction stays; only the length of the step is limited."
+
+
+# Gradients of one number each, `largest`, and what went wrong where they are shrunk (or left) amiss
+_EDGES = (
+    (
+        (1.2, 1.6),
+        3.0,
+        "Their norm is 2, below `largest` (its square is not); leave them as they are.",
+    ),
+    ((3.0, 4.0), 4.5, "Each is below `largest`, but the norm of all is 5; compare that one."),
+    ((0.3, 0.4), 0.4, "Their norm is 0.5, above `largest` (its square is not); shrink them."),
+    ((3.0, 4.0, 12.0), 6.5, "There are three tensors, and all of them count."),
+)
+
+
+def _slips_of_clipping(gradients: list[Tensor], largest: float) -> dict[str, Tensor]:
+    flat = torch.cat([g.flatten() for g in gradients])
+    norm, norms = flat.norm(), torch.stack([g.norm() for g in gradients])
+    shares = {
+        "Nothing was shrunk.": 1.0,
+        "That turns the step around; the sign stays.": -largest / norm,
+        "That divides by the sum of the norms; take the root of the sum of all squares.": (
+            largest / norms.sum()
+        ),
+        "The root is missing: that divides by the squared norm.": largest / norm**2,
+        "That takes the mean of the squares; take their sum.": largest / norm * len(flat) ** 0.5,
+        "That has the norm 1; it should be `largest`.": 1 / norm,
+        "That takes the largest number for the norm.": largest / flat.abs().max(),
+        "That takes the largest of the norms; take one norm for all.": largest / norms.max(),
+        "That takes the first tensor alone for the norm.": largest / norms[0],
+        "That takes the sum of the sizes for the norm.": largest / flat.abs().sum(),
+        "Multiply by `largest / norm`, not by `norm / largest`.": norm / largest,
+    }
+    return {
+        "That cuts off each number and bends the direction; multiply all by one number.": (
+            flat.clamp(-largest, largest)
+        ),
+        "Each tensor has a norm of its own here; take one norm for all of them.": torch.cat(
+            [(g * largest / g.norm()).flatten() for g in gradients]
+        ),
+    } | {text: share * flat for text, share in shares.items()}
 
 
 def _expect_list(got: object, want: list[Tensor], mistakes: dict[str, Tensor]) -> None:
     if not isinstance(got, list | tuple) or len(got) != len(want):
         fail(f"expected a list of {len(want)} tensors, got {brief(got)}")
+    for one in got:
+        if not isinstance(one, Tensor):
+            fail(f"expected a list of tensors, got one with {brief(one)} in it")
     flat = [expect_shape(one, right.shape).flatten() for one, right in zip(got, want, strict=True)]
     expect_tensor(torch.cat(flat), torch.cat([w.flatten() for w in want]), mistakes=mistakes)
 
@@ -245,7 +283,7 @@ def read_in_pieces(student):
 @exercise(
     "3.5",
     "Measure: how far back must an answer look?",
-    minutes=12,
+    minutes=5,
     hints=(
         "A question is `who has the COLOUR THING ? ANSWER`: find each `who`, then its colour.",
         "Walk back from the question's colour to the same colour before; count from there to the "
@@ -264,6 +302,7 @@ def median_distance(student):
         "That counts to the word `who`; count to the answer.": middle - 6,
         "That counts to the colour in the question; count to the answer.": middle - 3,
         "That counts one word too many; neighbours are 1 apart.": middle + 1,
+        "That counts one word too few; count from the colour to the answer.": middle - 1,
         "That is the longest; give the median.": max(ends),
         "That counts from the colour in the question itself.": 3,
         "That counts from the first mention; the thing may have changed hands since.": (
