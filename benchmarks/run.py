@@ -21,7 +21,7 @@ from language import lab_rows, ngram_rows, page_rows
 from race import race_rows, rival_rows
 from recipes import FULL, QUICK, Effort
 from speed import generation_rows, scaling_rows, training_rows
-from table import Row, heading, line, not_measured
+from table import NOT_MEASURED, Row, heading, line, not_measured
 
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -49,19 +49,14 @@ def rows(part: str, effort: Effort, path: Path | None) -> Iterator[Row]:
 
 
 def keep(new: list[Row], results: Path) -> None:
-    """Write the rows down, and with them the older rows of parts that were not measured now."""
-    old = json.loads(results.read_text("utf-8"))["rows"] if results.exists() else []
-    measured = {row["part"] for row in new}
-    both = new + [row for row in old if row["part"] not in measured]
-    machine = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-    }
+    """Write the measured rows down, each with its machine, and the older rows of other parts."""
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    old = json.loads(results.read_text("utf-8")) if results.exists() else []
+    fresh = [{**row, "machine": machine} for row in new if row["ours"] != NOT_MEASURED]
+    measured = {row["part"] for row in fresh}
+    both = fresh + [row for row in old if row["part"] not in measured]
     in_order = sorted(both, key=lambda row: list(PARTS).index(row["part"]))
-    text = json.dumps({"machine": machine, "rows": in_order}, indent=2, ensure_ascii=False)
-    results.write_text(text + "\n", "utf-8")
+    results.write_text(json.dumps(in_order, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def main() -> None:

@@ -69,12 +69,14 @@ def test_parts_that_were_not_measured_keep_their_rows(tmp_path):
     results = tmp_path / "results.json"
     run.keep([{"part": "lab", "ours": 1}, {"part": "race", "ours": 2}], results)
     run.keep([{"part": "race", "ours": 3}, {"part": "ngrams", "ours": 4}], results)
-    rows = json.loads(results.read_text("utf-8"))["rows"]
+    run.keep([{"part": "lab", **table.not_measured("lab", "", "nltk")}], results)
+    rows = json.loads(results.read_text("utf-8"))
     assert [(row["part"], row["ours"]) for row in rows] == [("lab", 1), ("ngrams", 4), ("race", 3)]
+    assert all("threads, torch" in row["machine"] for row in rows)
 
 
 def test_the_rows_that_are_kept_belong_to_parts():
-    rows = json.loads(run.RESULTS.read_text("utf-8"))["rows"]
+    rows = json.loads(run.RESULTS.read_text("utf-8"))
     assert {row["part"] for row in rows} <= set(run.PARTS)
 
 
