@@ -132,7 +132,7 @@ def open_notebook(page, server: Server, name: str) -> None:
     page.wait_for_function(IDLE, arg=name, timeout=60_000)
 
 
-def run_all(page, seconds: float = 300) -> None:
+def run_all(page, seconds: float = 900) -> None:
     """Forget all outputs, run every cell, wait for its execution count; a cell's error fails."""
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
