@@ -163,7 +163,7 @@ def rival_rows(effort: Effort, path: Path | None) -> Iterator[Row]:
         about = f"best n-gram, order {counts.order}; {run}"
         yield row(f"{name}, {effort.seconds:.0f} s: test loss", LOSS, run.test, line, about)
     both = runs["Transformer"].test, runs["LSTM"].test
-    yield row("Transformer against LSTM", LOSS, *both, "LSTM; equal seconds, test loss, both tuned")
+    yield row("Transformer against LSTM", LOSS, *both, "LSTM; equal seconds, test loss")
 
 
 def share_time(trainings: dict[str, Iterator[Step]]) -> dict[str, list[float]]:

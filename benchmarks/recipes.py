@@ -1,4 +1,4 @@
-"""What is trained, and for how long. Everything here was chosen on validation text.
+"""What is trained, and for how long: chosen on validation text, the plain RNN as the LSTM.
 
 Each `Setup` is for one budget: more time pays for a longer context.
 """
