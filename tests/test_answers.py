@@ -1,4 +1,4 @@
-"""Whatever an exercise is answered with, its check has a sentence for the student."""
+"""What every exercise and question of every lesson keeps to, whatever it is answered with."""
 
 from copy import copy
 
@@ -8,6 +8,7 @@ import torch
 
 from course_lm.exercises import lesson_01, lesson_02, lesson_03, lesson_04, lesson_05
 from course_lm.exercises.checking import Exercise
+from course_lm.exercises.quiz import Question
 
 ANSWERS = {
     "a tensor of two": torch.tensor([1.0, 2.0]),
@@ -21,6 +22,7 @@ ANSWERS = {
 LESSONS = (lesson_01, lesson_02, lesson_03, lesson_04, lesson_05)
 FOUND = [v for lesson in LESSONS for v in vars(lesson).values()]
 EXERCISES = {found.number: found for found in FOUND if isinstance(found, Exercise)}
+QUESTIONS = [found for found in FOUND if isinstance(found, Question)]
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
@@ -40,3 +42,16 @@ def test_an_error_of_torch_is_no_missing_answer(capsys):
     said = capsys.readouterr().out
     assert "not attempted" not in said
     assert "NotImplementedError" in said
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+def test_an_exercise_has_three_hints_and_nothing_of_another_test(number):
+    assert len(EXERCISES[number].hints) == 3
+    assert (EXERCISES[number].attempts, EXERCISES[number].passed) == (0, False)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.text[:20])
+def test_every_option_of_a_question_has_its_own_reason(question):
+    options, reasons = zip(*question.options, strict=True)
+    assert len(set(options)) == len(set(reasons)) == len(options)
+    assert all(reason.endswith(".") for reason in reasons)

@@ -12,13 +12,11 @@ from torch.nn import functional
 
 from course_lm.exercises import lesson_02 as lesson
 from course_lm.exercises.checking import Exercise
-from course_lm.exercises.quiz import Question
 from course_lm.language import lab
 from course_lm.language.windows import IGNORE
 from course_lm.training import losses
 
 PAGE = Path(__file__).parents[1] / "notebooks" / "02_cross_entropy.ipynb"
-QUESTIONS = [item for item in vars(lesson).values() if isinstance(item, Question)]
 EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
 
 
@@ -415,16 +413,3 @@ STUBS = {"2.1": ..., "2.5": ..., "2.4": lesson.planted_held_out_loss}
 def test_the_stub_of_the_page_is_not_attempted_yet_and_shows_the_task(check, capsys):
     out = said(check, STUBS.get(check.number, of_any_arguments), capsys)
     assert out.endswith(f"not attempted yet.\n{check.task}\n")
-
-
-@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
-def test_an_exercise_has_three_hints_and_nothing_of_another_test(check):
-    assert len(check.hints) == 3
-    assert (check.attempts, check.passed) == (0, False)
-
-
-@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.text[:20])
-def test_every_option_of_a_question_has_its_own_reason(question):
-    options, reasons = zip(*question.options, strict=True)
-    assert len(set(options)) == len(set(reasons)) == len(options)
-    assert all(reason.endswith(".") for reason in reasons)

@@ -10,11 +10,9 @@ import torch
 
 from course_lm.exercises import lesson_04 as lesson
 from course_lm.exercises.checking import Exercise
-from course_lm.exercises.quiz import Question
 from course_lm.language import lab
 
 PAGE = Path(__file__).parents[1] / "notebooks" / "04_teacher_forcing.ipynb"
-QUESTIONS = [item for item in vars(lesson).values() if isinstance(item, Question)]
 EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
 
 
@@ -368,16 +366,3 @@ STUBS = {"4.1": ..., "4.2": ..., "4.5": ..., "4.4": lesson.planted_scheduled_bat
 def test_the_stub_of_the_page_is_not_attempted_yet_and_shows_the_task(check, capsys):
     out = said(check, STUBS.get(check.number, of_any_arguments), capsys)
     assert out.endswith(f"not attempted yet.\n{check.task}\n")
-
-
-@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
-def test_an_exercise_has_three_hints_and_nothing_of_another_test(check):
-    assert len(check.hints) == 3
-    assert (check.attempts, check.passed) == (0, False)
-
-
-@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.text[:20])
-def test_every_option_of_a_question_has_its_own_reason(question):
-    options, reasons = zip(*question.options, strict=True)
-    assert len(set(options)) == len(set(reasons)) == len(options)
-    assert all(reason.endswith(".") for reason in reasons)
