@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import nbformat
 import pytest
 
 SETTINGS = {
@@ -138,6 +139,21 @@ def run_all(page, seconds: float = 900) -> None:
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
     page.wait_for_function(DONE, timeout=1000 * seconds)
     assert page.evaluate(ERRORS) == []
+
+
+@contextlib.contextmanager
+def running(folder: pathlib.Path, title: str, *code: str):
+    """A page with this title and these cells, run in JupyterLab; it has to end without problems."""
+    chromium_path()
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_markdown_cell(title), *map(nbformat.v4.new_code_cell, code)]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "page.ipynb")
+    with jupyter(folder) as server, chromium() as page:
+        open_notebook(page, server, "page.ipynb")
+        run_all(page)
+        yield page
+        assert page.problems == []
 
 
 def screenshot(page, path: pathlib.Path) -> None:

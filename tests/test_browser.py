@@ -1,7 +1,6 @@
 """The widgets in a real JupyterLab and chromium: type, click, slide, read the final value."""
 
 import browser
-import nbformat
 import pytest
 
 CELLS = [
@@ -22,18 +21,8 @@ CELLS = [
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    browser.chromium_path()
-    folder = tmp_path_factory.mktemp("pages")
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    title, *code = CELLS
-    cells = [nbformat.v4.new_markdown_cell(title), *map(nbformat.v4.new_code_cell, code)]
-    page = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(page, folder / "page.ipynb")
-    with browser.jupyter(folder) as server, browser.chromium() as page:
-        browser.open_notebook(page, server, "page.ipynb")
-        browser.run_all(page)
+    with browser.running(tmp_path_factory.mktemp("pages"), *CELLS) as page:
         yield page
-        assert page.problems == []
 
 
 def picture(page, starts: str):

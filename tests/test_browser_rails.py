@@ -1,7 +1,6 @@
 """The two rails in a real JupyterLab and chromium: step, slide, run again, read the final value."""
 
 import browser
-import nbformat
 import pytest
 
 CODE = """import torch
@@ -14,17 +13,8 @@ rail_stepper(lambda ids: torch.zeros(*ids.shape, 131), lab.Truth(), vocabulary, 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    browser.chromium_path()
-    folder = tmp_path_factory.mktemp("pages")
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [nbformat.v4.new_markdown_cell("# Rails?"), nbformat.v4.new_code_cell(CODE)]
-    page = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(page, folder / "page.ipynb")
-    with browser.jupyter(folder) as server, browser.chromium() as page:
-        browser.open_notebook(page, server, "page.ipynb")
-        browser.run_all(page)
+    with browser.running(tmp_path_factory.mktemp("pages"), "# Rails?", CODE) as page:
         yield page
-        assert page.problems == []
 
 
 def wait_for(page, starts: str) -> str:
