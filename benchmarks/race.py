@@ -15,7 +15,7 @@ from pathlib import Path
 import peers
 import torch
 from language import best_ngram, ngram_loss
-from recipes import LONG, MINUTE, SHORT, Effort, Setup
+from recipes import LLAMA, LONG, LSTM, MINUTE, Effort, Setup
 from table import NOT_REACHED, Row, clean, medians, row
 from torch import nn
 
@@ -107,21 +107,31 @@ def run_ours(setup: Setup, text: Text, **budget: float) -> Run:
     return finish(model, setup.context, steps, text)
 
 
+def in_steps(setup: Setup, text: Text) -> Callable[[int], Run]:
+    """The training of `setup` for a number of steps."""
+    return lambda steps: run_ours(setup, text, steps=steps)
+
+
 def race_rows(effort: Effort, path: Path | None) -> Iterator[Row]:
     """Ours against the GPT-2 recipe and the best n-gram."""
     text = read_text(path)
     model, steps = start_peer(text, effort.peer_steps)
     peer = finish(lambda ids: model(ids).logits, peers.CONTEXT, steps, text)
-    ours = reach(peer.validation, effort.short, lambda steps: run_ours(SHORT, text, steps=steps))
-    about = f"GPT-2: {peer}; ours: {ours or NOT_REACHED}"
-    yield row("to the GPT-2 recipe's loss", "seconds", _clean(ours), peer.clean, about)
-    if ours:
-        both = process_seconds(ours, peer, effort.repetitions, path)
-        yield row("the whole process to it", "seconds", *both, "imports, text and model included")
+    goals = (
+        ("to the GPT-2 recipe's loss", LSTM, effort.short),
+        ("in the Llama shape", LLAMA, effort.llama),
+    )
+    for name, setup, ladder in goals:
+        ours = reach(peer.validation, ladder, in_steps(setup, text))
+        about = f"GPT-2: {peer}; ours: {ours or NOT_REACHED}"
+        yield row(name, "seconds", _clean(ours), peer.clean, about)
+        if ours and setup is LSTM:
+            both = process_seconds(ours, peer, effort.repetitions, path)
+            yield row("the whole process to it", "seconds", *both, "imports, text, model included")
 
     counts = best_ngram(text.train, text.validation, text.vocab_size)
     loss = ngram_loss(counts, text.validation)
-    ours = reach(loss, effort.middle, lambda steps: run_ours(LONG, text, steps=steps))
+    ours = reach(loss, effort.middle, in_steps(LSTM, text))
     bound = "" if peer.validation <= loss else ", not there yet: its time is a lower bound"
     about = f"GPT-2{bound}; order {counts.order}: test {ngram_loss(counts, text.test):.3f}"
     about += f"; ours: {ours or NOT_REACHED}"
@@ -184,7 +194,7 @@ def main() -> None:
     """Begin one training in this process: `race.py ours` or `race.py peer`, then a file, if any."""
     who, *path = sys.argv[1:]
     text = read_text(Path(path[0]) if path else None)
-    _, steps = start_peer(text, START) if who == "peer" else start(SHORT, text, steps=START)
+    _, steps = start_peer(text, START) if who == "peer" else start(LSTM, text, steps=START)
     for _ in steps:
         pass
 

@@ -17,7 +17,7 @@ language, peers, race, recipes, run, speed, table = map(
     importlib.import_module,
     ("language", "peers", "race", "recipes", "run", "speed", "table"),
 )
-SETUPS = [recipes.SHORT, recipes.LONG, *recipes.MINUTE.values()]
+SETUPS = [recipes.LLAMA, recipes.LONG, *recipes.MINUTE.values()]
 
 
 def seeded(seed=0):
@@ -175,5 +175,5 @@ def test_the_peer_warms_up_and_ends_at_a_tenth():
 
 @pytest.mark.parametrize("effort", [recipes.FULL, recipes.QUICK])
 def test_budgets_are_tried_from_small_to_large(effort):
-    for budgets in (effort.short, effort.middle):
+    for budgets in (effort.llama, effort.short, effort.middle):
         assert list(budgets) == sorted(set(budgets))

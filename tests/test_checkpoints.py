@@ -80,6 +80,7 @@ MODELS = {
     "rnn": lambda: rnn(cell="plain"),
     "gru": lambda: rnn(cell="gru", layers=2),
     "lstm": rnn,
+    "tables": lambda: rnn(grams=2),
 }
 
 

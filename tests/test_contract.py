@@ -32,12 +32,14 @@ MODELS = {
     "transformer": transformer(),
     "grouped heads, tied": transformer(kv_heads=2, tied=True),
     "both ways": transformer(causal=False),
+    "transformer with tables": transformer(grams=3),
     "plain RNN": lambda: small_rnn("plain", vocab_size=SIZE),
     "GRU": lambda: small_rnn("gru", vocab_size=SIZE, layers=2),
     "LSTM": lambda: small_rnn("lstm", vocab_size=SIZE),
+    "LSTM with tables": lambda: small_rnn("lstm", vocab_size=SIZE, grams=4),
 }
 CAUSAL = [name for name in MODELS if name != "both ways"]
-NETWORKS = ["transformer", "grouped heads, tied", "both ways", "plain RNN", "GRU", "LSTM"]
+NETWORKS = list(MODELS)[5:]
 
 
 @pytest.fixture(params=MODELS)

@@ -1,4 +1,4 @@
-"""AdamW and Muon, written out, take the steps of torch.optim; each weight goes to the right one."""
+"""Optimisers, written out, take the steps of torch.optim; each weight goes to the right one."""
 
 import math
 from types import SimpleNamespace
@@ -10,6 +10,7 @@ from torch import nn
 
 from course_lm.training.optimisers import (
     QUINTIC,
+    Adagrad,
     AdamW,
     Muon,
     clip,
@@ -58,6 +59,38 @@ def test_adamw_takes_the_steps_of_torch(decay, betas, epsilon):
     )
     ours = AdamW(mine, rate=0.05, decay=decay, betas=betas, epsilon=epsilon)
     assert follow(ours, mine, theirs, yours, rate=0.05) < 2e-6
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant")  # from torch's own Adagrad
+def test_adagrad_takes_the_steps_of_torch_and_leaves_other_rows():
+    mine, yours = twins((7, 3), (5, 2))
+    start = mine["w0"].detach().clone()
+    theirs = torch.optim.Adagrad(yours.values(), eps=1e-8)
+    ours, rng = Adagrad(mine, rate=0.05), seeded(1)
+    for share in SHARES:
+        for name in mine:
+            size, width = mine[name].shape
+            rows = torch.randint(size - 1, (1, 6), generator=rng)  # some twice, the last never
+            values = torch.randn(6, width, generator=rng)
+            for weight in (mine[name], yours[name]):
+                weight.grad = torch.sparse_coo_tensor(
+                    rows, values, (size, width), check_invariants=True
+                )
+        ours.step(share)
+        theirs.param_groups[0]["lr"] = share * 0.05
+        theirs.step()
+        assert all(torch.allclose(mine[name], yours[name], atol=2e-6) for name in mine)
+    assert torch.equal(mine["w0"][-1], start[-1])
+
+
+def test_a_row_seen_for_the_first_time_moves_by_the_rate_however_late_it_is():
+    table = nn.Parameter(torch.zeros(2, 1))
+    optimiser = Adagrad({"w": table}, rate=0.1)
+    for row in [0] * 50 + [1]:
+        table.grad = torch.sparse_coo_tensor([[row]], [[-3.0]], (2, 1), check_invariants=True)
+        optimiser.step()
+    assert table[1].item() == pytest.approx(0.1)
+    assert table[0].item() == pytest.approx(0.1 * sum(n**-0.5 for n in range(1, 51)), rel=1e-4)
 
 
 def test_the_first_step_of_adamw_is_the_rate_against_the_sign():
@@ -197,7 +230,7 @@ def test_the_rate_rises_stays_and_falls(progress, warmup, decay, share):
 
 
 def test_matrices_inside_a_transformer_are_maps():
-    maps, others = split_weights(small_transformer())
+    maps, _, others = split_weights(small_transformer())
     inside = ("attention.qkv", "attention.out", "feed_forward.gate_up", "feed_forward.down")
     scales = {f"blocks.{n}.{part}_norm.scale" for n in (0, 1) for part in ("attention", "feed")}
     assert set(maps) == {f"blocks.{n}.{name}.weight" for n in (0, 1) for name in inside}
@@ -205,7 +238,7 @@ def test_matrices_inside_a_transformer_are_maps():
 
 
 def test_a_tied_head_is_one_weight_with_the_embedding():
-    maps, others = split_weights(small_transformer(tied=True, layers=1))
+    maps, _, others = split_weights(small_transformer(tied=True, layers=1))
     assert len(maps) == 4
     assert set(others) - {"embed.weight", "norm.scale"} == {
         "blocks.0.attention_norm.scale",
@@ -215,7 +248,7 @@ def test_a_tied_head_is_one_weight_with_the_embedding():
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_matrices_inside_a_cell_are_maps(cell):
-    maps, others = split_weights(small_rnn(cell, layers=2))
+    maps, _, others = split_weights(small_rnn(cell, layers=2))
     sides = [f"{side}_l{layer}" for side in ("ih", "hh") for layer in (0, 1)]
     assert set(maps) == {f"cells.weight_{side}" for side in sides}
     outside = {"embed.weight", "head.weight", "head.bias"}
@@ -223,8 +256,10 @@ def test_matrices_inside_a_cell_are_maps(cell):
 
 
 def test_every_weight_goes_to_exactly_one_optimiser():
-    for model in (small_transformer(), small_transformer(tied=True), *map(small_rnn, CELLS)):
-        maps, others = split_weights(model)
+    tabled = small_transformer(grams=3), small_rnn(grams=2)
+    for model in (small_transformer(tied=True), *map(small_rnn, CELLS), *tabled):
+        maps, tables, others = split_weights(model)
         assert math.prod([len(maps), len(others)]) > 0
-        assert maps.keys().isdisjoint(others)
-        assert maps | others == dict(model.named_parameters())
+        assert len(tables) == model.config.grams - 1
+        assert len(maps) + len(tables) + len(others) == len(list(model.parameters()))
+        assert maps | tables | others == dict(model.named_parameters())

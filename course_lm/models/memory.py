@@ -24,7 +24,10 @@ class Memory:
 
     hidden: added to the scores, (B, 1, 1, capacity): −1e9 where a row holds no token (after −inf
     the softmax of such a place would be NaN); None where all rows begin in the first column.
+    recent: what the tables of `grams.py` need of the tokens so far, (B, N − 1), or None.
     """
+
+    recent: Tensor | None = None
 
     def __init__(self, layers: int, shape: tuple[int, ...], like: Tensor, pads: Tensor | None):
         self.layers = [KeyValues(shape, like) for _ in range(layers)]
@@ -45,16 +48,23 @@ class Memory:
             layer.keys, layer.values = layer.keys[rows], layer.values[rows]
         if self.hidden is not None:
             self.hidden = self.hidden[rows]
+        if self.recent is not None:
+            self.recent = self.recent[rows]
 
 
 class State:
-    """What a recurrent network remembers: tensors of shape (layers, B, D); it is never full."""
+    """What a recurrent network remembers: tensors of shape (layers, B, D); it is never full.
+
+    recent: as in `Memory`.
+    """
 
     length = 0
 
-    def __init__(self, *tensors: Tensor) -> None:
-        self.tensors = tensors
+    def __init__(self, *tensors: Tensor, recent: Tensor | None = None) -> None:
+        self.tensors, self.recent = tensors, recent
 
     def select(self, rows: Tensor) -> None:
         """Keep these rows of the batch."""
         self.tensors = tuple(tensor[:, rows] for tensor in self.tensors)
+        if self.recent is not None:
+            self.recent = self.recent[rows]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import rnn as packing
 
 from .contract import check_ids
+from .grams import Grams
 from .memory import State
 
 CELLS = {"plain": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -23,15 +24,20 @@ CELLS = {"plain": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RNNConfig:
-    """The shape of a recurrent network; cell: "plain", "gru" or "lstm"."""
+    """The shape of a recurrent network; cell: "plain", "gru" or "lstm".
+
+    grams: tokens in the longest group that has a vector of its own (see `grams.py`).
+    """
 
     vocab_size: int
     width: int = 256
     layers: int = 1
     cell: str = "lstm"
+    grams: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.vocab_size, self.width, self.layers) < 1 or self.cell not in CELLS:
+        sizes = (self.vocab_size, self.width, self.layers, self.grams)
+        if min(sizes) < 1 or self.cell not in CELLS:
             raise ValueError(
                 f"rnn: expected sizes of at least 1 and a cell of {', '.join(CELLS)}, got {self}; "
                 "choose others"
@@ -46,6 +52,7 @@ class RNN(nn.Module):
         super().__init__()
         self.config, width = config, config.width
         self.embed = nn.Embedding(config.vocab_size, width)
+        self.grams = Grams(config.grams, width)
         self.cells = CELLS[config.cell](width, width, config.layers, batch_first=True)
         self.states = nn.Identity()  # passes on every h_t, (B, T, D): a viewer can listen here
         self.head = nn.Linear(width, config.vocab_size)
@@ -54,6 +61,8 @@ class RNN(nn.Module):
     @torch.no_grad()
     def _draw(self, rng: torch.Generator) -> None:
         for name, weight in self.named_parameters():
+            if name.startswith("grams."):
+                continue  # these begin at 0
             reach = weight.shape[-1] ** -0.5
             weight.copy_(torch.empty(weight.shape).uniform_(-reach, reach, generator=rng))
             if weight.dim() == 1:
@@ -77,11 +86,12 @@ class RNN(nn.Module):
         """
         check_ids("rnn", ids, self.config.vocab_size, math.inf)
         tokens = self.embed(ids.to(self.embed.weight.device))
+        tokens, recent = self.grams(tokens, ids, memory and memory.recent, pads)
         if pads is not None and pads.any():
             hidden, state = self._padded(tokens, pads)
         else:
             hidden, state = self.cells(tokens, _for_torch(memory))
-        memory = State(*state) if isinstance(state, tuple) else State(state)
+        memory = State(*(state if isinstance(state, tuple) else (state,)), recent=recent)
         return self.head(self.states(hidden)), memory
 
     def _padded(self, tokens: Tensor, pads: Tensor) -> tuple[Tensor, Tensor | tuple]:

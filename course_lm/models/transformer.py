@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from .contract import check_ids
+from .grams import Grams
 from .memory import Memory
+from .rotary import rotate, rotation
 
 EPSILON = 1e-5  # in RMSNorm
-LONGEST_WAVE = 10_000.0  # of the rotary angles, in tokens / 2π
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,8 @@ class TransformerConfig:
     """The shape of a Transformer.
 
     context: most tokens that it can see. heads share kv_heads keys and values in groups.
-    hidden: width inside the feed-forward layer. tied: the output uses the input's embedding.
+    hidden: width inside the feed-forward layer. grams: tokens in the longest group that has a
+    vector of its own (see `grams.py`). tied: the output uses the input's embedding.
     """
 
     vocab_size: int
@@ -37,11 +39,12 @@ class TransformerConfig:
     heads: int = 4
     kv_heads: int = 4
     hidden: int = 352
+    grams: int = 1
     causal: bool = True
     tied: bool = False
 
     def __post_init__(self) -> None:
-        sizes = astuple(self)[:7]  # all but the two switches
+        sizes = astuple(self)[:8]  # all but the two switches
         if min(sizes) < 1 or self.heads % self.kv_heads or self.width % (2 * self.heads):
             raise ValueError(
                 "transformer: expected sizes of at least 1, a width that its heads divide into "
@@ -57,6 +60,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(config.vocab_size, config.width)
+        self.grams = Grams(config.grams, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width)
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
@@ -79,7 +83,7 @@ class Transformer(nn.Module):
         for name, weight in self.named_parameters():
             if name.endswith(("out.weight", "down.weight")):
                 weight.zero_()
-            elif weight.dim() == 2:
+            elif weight.dim() == 2 and not name.startswith("grams."):
                 small = weight is self.embed.weight or weight is self.head.weight
                 spread = 0.02 if small else weight.shape[1] ** -0.5
                 weight.copy_(torch.empty(weight.shape).normal_(0, spread, generator=rng))
@@ -124,6 +128,9 @@ class Transformer(nn.Module):
         if memory and memory.hidden is not None:
             mask = memory.hidden[..., :end] + (0.0 if mask is None else mask)
         stream = self.embed(ids.to(self.embed.weight.device))  # (B, T, D)
+        stream, recent = self.grams(stream, ids, memory and memory.recent, pads)
+        if memory:
+            memory.recent = recent
         for layer, block in enumerate(self.blocks):
             stream = block(stream, angles, mask, memory and memory.layers[layer])
         return self.head(self.norm(stream)), memory
@@ -202,19 +209,3 @@ class RMSNorm(nn.Module):
         """(..., D) -> (..., D)."""
         size = stream.square().mean(-1, keepdim=True)
         return stream * (size + EPSILON).rsqrt() * self.scale
-
-
-def rotation(length: int, size: int) -> tuple[Tensor, Tensor]:
-    """cos and sin of position · LONGEST_WAVE^(−2i/d): (T, d/2) each."""
-    speeds = LONGEST_WAVE ** (-torch.arange(0, size, 2) / size)
-    angles = torch.arange(length)[:, None] * speeds
-    return angles.cos(), angles.sin()
-
-
-def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (i, i + d/2) of a head by the angle of its place: (..., T, d).
-
-    Two rotated vectors have a product that depends on their distance alone.
-    """
-    first, second = heads.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

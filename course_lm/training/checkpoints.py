@@ -23,10 +23,10 @@ from course_lm.models.rnn import RNN, RNNConfig
 from course_lm.models.transformer import Transformer, TransformerConfig
 
 from . import sealed
-from .optimisers import AdamW, Muon
+from .optimisers import Adagrad, AdamW, Muon, Optimisers
 
 MODELS = {"RNN": (RNN, RNNConfig), "Transformer": (Transformer, TransformerConfig)}
-OPTIMISERS = {"AdamW": AdamW, "Muon": Muon}
+OPTIMISERS = {"AdamW": AdamW, "Muon": Muon, "Adagrad": Adagrad}
 AnyVocabulary = Vocabulary | BytePairs | None
 
 
@@ -35,7 +35,7 @@ class Saved:
     """What a checkpoint held. The optimisers move the weights of `model`."""
 
     model: nn.Module
-    optimisers: list[AdamW | Muon]
+    optimisers: Optimisers
     rng: torch.Generator | None
     facts: dict[str, Any]
 
@@ -44,7 +44,7 @@ def save(
     path: str | Path,
     model: nn.Module,
     *,
-    optimisers: list[AdamW | Muon] | None = None,
+    optimisers: Optimisers | None = None,
     rng: torch.Generator | None = None,
     vocabulary: AnyVocabulary = None,
     dtype: torch.dtype | None = None,
@@ -174,7 +174,7 @@ def _put(path: str | Path, tensors: dict[str, Tensor], model: nn.Module) -> None
         tensor.copy_(tensors[name])
 
 
-def _about(optimiser: AdamW | Muon, model: nn.Module) -> dict[str, Any]:
+def _about(optimiser: AdamW | Muon | Adagrad, model: nn.Module) -> dict[str, Any]:
     """What makes the optimiser again; its settings have the names of its arguments."""
     weights = dict(model.named_parameters())
     if any(weights.get(name) is not weight for name, weight in optimiser.weights.items()):
@@ -187,7 +187,7 @@ def _about(optimiser: AdamW | Muon, model: nn.Module) -> dict[str, Any]:
     return {"kind": kind, "weights": list(optimiser.weights), "steps": steps, "settings": plain}
 
 
-def _memory(optimiser: AdamW | Muon, index: int) -> dict[str, Tensor]:
+def _memory(optimiser: AdamW | Muon | Adagrad, index: int) -> dict[str, Tensor]:
     return {
         f"optimiser{index}.{part}.{name}": tensor
         for part, memory in optimiser.memory().items()

@@ -21,10 +21,9 @@ from course_lm.models.contract import Model
 
 from .hardware import half_precision_pays
 from .losses import cross_entropy, token_log_probs
-from .optimisers import AdamW, Muon, clip, schedule, split_weights
+from .optimisers import Adagrad, AdamW, Muon, Optimisers, clip, schedule, split_weights
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Optimisers = list[AdamW | Muon]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +83,13 @@ class Step:
 
 
 def make_optimisers(model: nn.Module, recipe: Recipe) -> Optimisers:
-    """AdamW for all weights, or, if the recipe has a `matrix_rate`, Muon for the matrices."""
-    matrices, others = split_weights(model)
+    """AdamW, or, if the recipe has a `matrix_rate`, Muon for the matrices; Adagrad for tables."""
+    matrices, tables, others = split_weights(model)
+    sparse = [Adagrad(tables)] if tables else []
     if recipe.matrix_rate is None or not matrices:
-        return [AdamW(dict(model.named_parameters()), recipe.rate, recipe.weight_decay)]
+        return [AdamW(others | matrices, recipe.rate, recipe.weight_decay), *sparse]
     muon = Muon(matrices, recipe.matrix_rate, recipe.weight_decay)
-    return [AdamW(others, recipe.rate), muon]
+    return [AdamW(others, recipe.rate), muon, *sparse]
 
 
 def train(
@@ -105,9 +105,9 @@ def train(
     """Train `model` on `batches` and yield a Step after each step, until the budget is spent.
 
     held_out() is measured every so many steps and after the last. Given `optimisers` go on after
-    the steps that they have taken. An interrupt (Ctrl-C, the stop button) is raised after the step
-    in progress and its record; a second one at once. Raises FloatingPointError, the weights kept,
-    for a loss or gradient that is not finite; ValueError for batches that end early or lack labels.
+    the steps that they have taken. An interrupt (Ctrl-C, stop button) is raised after the step in
+    progress and its record; a second one at once. Raises FloatingPointError, the weights kept, for
+    a loss or gradient that is not finite; ValueError for batches that end early or lack labels.
     """
     optimisers = optimisers or make_optimisers(model, recipe)
     stream, tokens, seconds, done = iter(batches), 0, 0.0, optimisers[0].steps

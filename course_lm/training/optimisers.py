@@ -1,12 +1,14 @@
-"""From gradients to better weights: AdamW and Muon, written out, and which weights go to which.
+"""From gradients to better weights: AdamW, Muon, Adagrad, and which weights go to which.
 
 Both keep one running mean of the gradients, or momentum. AdamW divides it, number by number, by the
 usual size of that number's gradient. Muon looks at a matrix as a whole: it replaces the momentum by
 the nearest matrix whose singular values are all 1, so that no direction is left behind. That makes
 sense for a matrix that maps vectors to vectors; rows of an embedding, the rows of the output that
-stand for tokens, biases and scales are no such maps and go to AdamW.
+stand for tokens, biases and scales are no such maps and go to AdamW. Adagrad is for tables of which
+a batch looks up a few rows (`models/grams.py`): a row that is seldom seen moves far when it is.
 
-Source: Kingma and Ba 2015, Loshchilov and Hutter 2019 (AdamW); Jordan 2024 (Muon).
+Source: Kingma and Ba 2015, Loshchilov and Hutter 2019 (AdamW); Jordan 2024 (Muon); Duchi 2011
+(Adagrad).
 """
 
 import math
@@ -15,18 +17,17 @@ import torch
 from torch import Tensor, nn
 
 Weights = dict[str, nn.Parameter]
-NOT_MAPS = ("embed.", "head.")
+TABLES = "grams."
+NOT_MAPS = ("embed.", "head.", TABLES)
 QUINTIC = (3.4445, -4.7750, 2.0315)  # pulls singular values toward 1 fast (Jordan 2024)
 
 
-def split_weights(model: nn.Module) -> tuple[Weights, Weights]:
-    """(the matrices that map vectors to vectors, all other weights), by name."""
-    maps = {
-        name: weight
-        for name, weight in model.named_parameters()
-        if weight.dim() == 2 and not name.startswith(NOT_MAPS)
-    }
-    return maps, {n: w for n, w in model.named_parameters() if n not in maps}
+def split_weights(model: nn.Module) -> tuple[Weights, Weights, Weights]:
+    """(the matrices that map vectors to vectors, tables of rows, all other weights), by name."""
+    named = dict(model.named_parameters())
+    maps = {n: w for n, w in named.items() if w.dim() == 2 and not n.startswith(NOT_MAPS)}
+    tables = {n: w for n, w in named.items() if n.startswith(TABLES)}
+    return maps, tables, {n: w for n, w in named.items() if n not in maps and n not in tables}
 
 
 class AdamW:
@@ -106,6 +107,38 @@ class Muon:
         return {"means": self.means}
 
 
+class Adagrad:
+    """w ← w − η g / (√s + ε), s ← s + g², for the rows of tables that were looked up.
+
+    Only those rows are read and written, however long the table is. Gradients are sparse.
+    """
+
+    def __init__(self, weights: Weights, rate: float = 0.03, epsilon: float = 1e-8) -> None:
+        self.weights, self.rate, self.epsilon = weights, rate, epsilon
+        self.steps = 0
+        self.squares = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+
+    @torch.no_grad()
+    def step(self, share: float = 1.0) -> None:
+        """Move every row that has a gradient once; η is `share` of the rate."""
+        self.steps += 1
+        for name, weight in self.weights.items():
+            if weight.grad is None:
+                continue
+            gradient = weight.grad.coalesce()
+            rows, values = gradient.indices()[0], gradient.values()
+            squares = self.squares[name].index_add_(0, rows, values.square())[rows]
+            scaled = values / (squares.sqrt() + self.epsilon)
+            weight.index_add_(0, rows, scaled, alpha=-share * self.rate)
+
+    def memory(self) -> dict[str, dict[str, Tensor]]:
+        """The sums of squares, which a checkpoint keeps."""
+        return {"squares": self.squares}
+
+
+Optimisers = list[AdamW | Muon | Adagrad]
+
+
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
     """About U Vᵀ for a matrix U S Vᵀ, (rows, columns).
 
@@ -126,9 +159,11 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
 def clip(model: nn.Module, largest: float) -> float:
     """Shrink all gradients together so that their norm is at most `largest`; the norm before.
 
-    ‖g‖ = √Σ g² over all weights (Pascanu 2013).
+    ‖g‖ = √Σ g² over all weights (Pascanu 2013), tables left out: the length of a table's gradient
+    makes no difference to Adagrad.
     """
     gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    gradients = [gradient for gradient in gradients if not gradient.is_sparse]
     norm = torch.stack([gradient.norm() for gradient in gradients]).norm().item()
     if norm > largest:
         for gradient in gradients:
