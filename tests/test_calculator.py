@@ -1,8 +1,16 @@
 import pytest
 from test_figures import HOSTILE, Tags
 
-from course_lm.training.scaling import A100, Machine
-from course_lm.viewing.calculator import cost, duration, large, power, scaling_calculator
+from course_lm.training.scaling import A100, Law, Machine
+from course_lm.viewing.calculator import (
+    cost,
+    duration,
+    large,
+    law_figure,
+    power,
+    scaling_calculator,
+)
+from course_lm.viewing.figures import png
 
 LAPTOP = Machine(name="laptop", flops=50e9, share=0.5)
 
@@ -64,3 +72,21 @@ def test_the_name_of_a_machine_is_shown_as_it_is():
 def test_a_calculator_needs_a_machine():
     with pytest.raises(ValueError, match="expected at least one machine"):
         scaling_calculator([], (1e6, 1e6))
+
+
+def test_the_law_is_drawn_through_every_run_with_both_floors_and_the_run_it_never_saw():
+    law = Law(0.5, 8.0, 0.5, 900.0, 0.75, 0.0)
+    runs = [(n, d, law(n, d)) for n in (100, 1000) for d in (10_000, 100_000)]
+    figure = law_figure(runs, law, floor=0.6, check=(5000, 300_000, 0.7))
+    assert figure.numbers[1] == [100, 10_000, law(100, 10_000), law(100, 10_000)]
+    assert figure.numbers[-1] == [5000, 300_000, 0.7, law(5000, 300_000)]
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert words == [
+        "100 weights",
+        "1 thousand weights",
+        "5 thousand weights",
+        "floor 0.600",
+        "fitted floor 0.500",
+    ]
+    png(figure)
+    assert len(law_figure(runs, law).axes[0].texts) == 3  # no exact floor, no sixth run

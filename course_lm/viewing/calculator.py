@@ -1,19 +1,57 @@
-"""What it costs to train a model of some size on some text: a sentence, and three dials."""
+"""How loss falls with size and text, in a figure; what it costs, in a sentence and three dials."""
 
 from collections.abc import Sequence
 from html import escape
 
 from ipywidgets import HTML, Dropdown, HBox, Layout, SelectionSlider, VBox
 
-from ..training.scaling import PUBLISHED, Machine, training_compute
+from ..training.scaling import PUBLISHED, Law, Machine, training_compute
 from .strips import Html
-from .style import number
+from .style import COLOURS, MARKERS, UNNAMED, Drawing, blank, label_right, number, styled
 
+Run = tuple[int, int, float]  # weights, tokens, loss
 SIZES = [digit * 10.0**power for power in range(3, 13) for digit in (1, 2, 5)]
 TEXTS = [digit * 10.0**power for power in range(5, 14) for digit in (1, 2, 5)]
 _WORDS = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e3, "thousand"))
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _UNITS = ((365.25, "years"), (1.0, "days"), (1 / 24, "hours"), (1 / 1440, "minutes"))
+
+
+def law_figure(
+    runs: Sequence[Run], law: Law, floor: float | None = None, check: Run | None = None
+) -> Drawing:
+    """Losses of runs over the tokens read, a colour a size, with the law's curves through them.
+
+    runs: (weights, tokens, loss). floor: the exact one, where it is known; the fitted one is drawn
+    beside it. check: a run that the law was not fitted to.
+    """
+    sizes = sorted({run[0] for run in [*runs, *([check] if check else [])]})
+    tokens = [run[1] for run in [*runs, *([check] if check else [])]]
+    span = [min(tokens) * (max(tokens) / min(tokens)) ** (k / 60) for k in range(61)]
+    with styled():
+        figure, (axes,) = blank(height=3.6)
+        axes.set(xscale="log", xlabel="tokens read", ylabel="loss, nats per token")
+        axes.grid(axis="y")
+        labels = []
+        for at, size in enumerate(sizes):
+            colour = UNNAMED[at % len(UNNAMED)]
+            own = [run for run in runs if run[0] == size]
+            marker = MARKERS[at % len(MARKERS)]
+            axes.plot(span, [law(size, d) for d in span], color=colour, lw=1.1)
+            axes.plot([r[1] for r in own], [r[2] for r in own], marker, color=colour)
+            labels.append((law(size, span[-1]), f"{large(size)} weights", colour))
+        if check:
+            axes.plot(check[1], check[2], "*", ms=13, color=colour, mec="white", zorder=5)
+        floors = {"floor": floor, "fitted floor": law.floor}
+        for name, height in floors.items():
+            if height is not None:
+                colour = COLOURS["floor" if name == "floor" else "baseline"]
+                axes.axhline(height, color=colour, lw=1.2, ls=(0, (4, 2)))
+                labels.append((height, f"{name} {number(float(height))}", colour))
+        label_right(axes, labels)
+    rows = [*runs, *([check] if check else [])]
+    figure.numbers = [["weights", "tokens", "loss", "law"], *([*r, law(*r[:2])] for r in rows)]
+    return figure
 
 
 def cost(weights: float, tokens: float, machine: Machine, count: int = 1) -> Html:
