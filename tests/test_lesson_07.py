@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import math
 
 import numpy
@@ -7,7 +8,7 @@ import torch
 
 from course_lm.exercises import lesson_07 as lesson
 from course_lm.exercises.checking import Exercise
-from course_lm.language import lab
+from course_lm.language import cleaning, lab
 from course_lm.training.losses import token_log_probs
 
 EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
@@ -140,6 +141,62 @@ def test_every_way_to_fit_a_line_passes(answer, capsys):
 )
 def test_a_wrong_line_is_named(answer, words, capsys):
     assert words in said(lesson.power_law, answer, capsys)
+
+
+# ---- 7.4 ----
+
+
+def with_a_set(pages):
+    seen, kept = set(), []
+    for page in pages:
+        key = tuple(page.text.lower().split())
+        if key not in seen:
+            seen.add(key)
+            kept.append(page)
+    return kept
+
+
+def with_hashes(pages):
+    keys = [hashlib.sha256(" ".join(p.text.lower().split()).encode()).digest() for p in pages]
+    return tuple(page for n, page in enumerate(pages) if keys[n] not in keys[:n])
+
+
+def with_key(key, last=False):
+    def drop(pages):
+        found = {key(page): page for page in (pages if last else reversed(pages))}
+        return sorted(found.values(), key=lambda page: page.number)
+
+    return drop
+
+
+def nothing_that_repeats(pages):
+    keys = [" ".join(page.text.lower().split()) for page in pages]
+    return [page for page, key in zip(pages, keys, strict=True) if keys.count(key) == 1]
+
+
+@pytest.mark.parametrize("answer", [cleaning.drop_copies, with_a_set, with_hashes])
+def test_every_way_to_drop_copies_passes(answer, capsys):
+    assert "passed" in said(lesson.drop_copies, answer, capsys)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (with_key(lambda p: p.text), "spaces made equal"),
+        (with_key(lambda p: p.text, last=True), "the last page stays"),
+        (with_key(lambda p: " ".join(p.text.lower().split()), last=True), "keep the first"),
+        (with_key(lambda p: p.text.lower()), "two spaces or one"),
+        (with_key(lambda p: " ".join(p.text.split())), "`The` and `the`"),
+        (with_key(lambda p: frozenset(p.text.lower().split())), "in another order are no copy"),
+        (nothing_that_repeats, "of a copied story nothing is left"),
+        (lambda pages: with_a_set(pages)[::-1], "keep that of the crawl"),
+        (lambda pages: {p.text for p in pages}, "expected a list of pages"),
+        (lambda pages: pages, "Nothing was dropped"),
+        (lambda pages: print(with_a_set(pages)), "end the function"),
+    ],
+)
+def test_a_wrong_way_to_drop_copies_is_named(answer, words, capsys):
+    assert words in said(lesson.drop_copies, answer, capsys)
 
 
 # ---- 7.5 ----

@@ -7,12 +7,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from course_lm.language import lab
+from course_lm.language import cleaning, lab
+from course_lm.language.crawl import Page, crawl
 from course_lm.models.transformer import Transformer, TransformerConfig
 from course_lm.training.probes import Choice, option_log_probs
 
 from .checking import exercise
-from .expect import expect_number, fail
+from .expect import expect_equal, expect_number, fail
 from .quiz import Question
 from .sentences import brief
 
@@ -30,6 +31,25 @@ what_first = Question(
         (
             "Memory: who holds the lamp, where it is.",
             "That takes a look back over many words, and then a second one; it pays rarely.",
+        ),
+    ),
+    correct=1,
+)
+
+which_step_pays = Question(
+    "Prediction: which step of the cleaning lowers the loss on new stories most?",
+    (
+        (
+            "Dropping the copies: they fill almost half of the pages.",
+            "Most copies still hold a good story; the model has time to read it again.",
+        ),
+        (
+            "Cutting menus and small print.",
+            "A third of all words belong to them, and they teach nothing about stories.",
+        ),
+        (
+            "Hiding addresses and telephone numbers.",
+            "They are one word in five hundred. It is done for other reasons.",
         ),
     ),
     correct=1,
@@ -216,6 +236,94 @@ def _law_slips(
             a,
         ),
         "The two have changed places: return (A, a).": (a, A),
+    }
+
+
+@exercise(
+    "7.4",
+    "Write exact deduplication",
+    minutes=10,
+    hints=(
+        "Two pages are the same if their words are: `page.text.lower().split()` says which.",
+        "Walk through the pages in order and remember what you have seen. A list cannot be in a "
+        "set, a tuple or a text can.",
+        "`key = ' '.join(page.text.lower().split())`; keep the page if key is not in `seen`.",
+    ),
+)
+def drop_copies(student):
+    """Return the pages without copies: the first of all with the same words, in the same order.
+
+    Capitals and the number of spaces make no difference. The words of a page are in `page.text`.
+    """
+    for pages in _crawls():
+        got = student(pages)
+        if not isinstance(got, list | tuple) or not all(isinstance(page, Page) for page in got):
+            fail(f"expected a list of pages, got {brief(got)}")
+        numbers = [page.number for page in got]
+        mistakes = _dedup_slips(pages)
+        right = mistakes.pop("")
+        mistakes = {text: wrong for text, wrong in mistakes.items() if wrong != right}
+        if sorted(numbers) == right != numbers:
+            fail("the right pages, in another order; keep that of the crawl")
+        expect_equal(numbers, right, mistakes=mistakes)
+    return "A hash of 32 bytes a page is all one must remember; a billion pages take 32 GB."
+
+
+@cache
+def _crawls() -> tuple[list[Page], ...]:
+    texts = (
+        "The dog .",
+        "the  dog .",
+        "the dogs .",
+        "a cat .",
+        "a cat .",
+        "the dog .",
+        "the dog sees the cat",
+        "the cat sees the dog",
+        "A bird .",
+        "a bird .",
+    )
+    by_hand = [Page(text=text, number=n) for n, text in enumerate(texts)]
+    rng = torch.Generator().manual_seed(0)
+    crawled = cleaning.strip_boilerplate(cleaning.repair(crawl(60, rng)))
+    return by_hand, crawled, []
+
+
+def _dedup_slips(pages: list[Page]) -> dict[str, list[int]]:
+    """Numbers of the pages that the usual errors keep; the right ones under ""."""
+
+    def kept(key, last: bool = False) -> list[int]:
+        found: dict[object, int] = {}
+        for page in pages:
+            if last or key(page) not in found:
+                found[key(page)] = page.number
+        return sorted(found.values()) if last else list(found.values())
+
+    def normal(page: Page) -> str:
+        return " ".join(page.text.lower().split())
+
+    keys = [normal(page) for page in pages]
+    return {
+        "": kept(normal),
+        "Nothing was dropped.": [page.number for page in pages],
+        "Of each text the last page stays; keep the first.": kept(normal, last=True),
+        "Of each text the last page stays, and case and spaces still count.": kept(
+            lambda page: page.text, last=True
+        ),
+        "`The dog .` and `the  dog .` have the same words: compare lower case, spaces made "
+        "equal.": kept(lambda page: page.text),
+        "Lower case is not enough: two spaces or one are the same.": kept(
+            lambda page: page.text.lower()
+        ),
+        "Spaces are not enough: `The` and `the` are the same word here.": kept(
+            lambda page: " ".join(page.text.split())
+        ),
+        "The first page of each text stays, too: of a copied story nothing is left.": [
+            page.number for page, key in zip(pages, keys, strict=True) if keys.count(key) == 1
+        ],
+        "The same words in another order are no copy: the dog sees the cat.": kept(
+            lambda page: frozenset(normal(page).split())
+        ),
     }
 
 
