@@ -118,19 +118,9 @@ def without_sums(words: Sequence[str]) -> list[str]:
     return [word for story in kept for word in story]
 
 
-NAMES = (
-    "agreement",
-    "agreement, far",
-    "word order",
-    "home, often",
-    "home, rarely",
-    "home, never",
-    "land, stated",
-    "land, two steps",
-    "who has it",
-    "where is it",
-    "counting",
-    "counting, new",
+NAMES = tuple(
+    "agreement; agreement, far; word order; home, often; home, rarely; home, never; land, stated; "
+    "land, two steps; who has it; where is it; counting; counting, new".split("; ")
 )
 Question = tuple[str, tuple[list[str], Sequence[str]]]  # name, (prompt, options)
 
