@@ -1,0 +1,120 @@
+"""Make the foundation model that the course ships, and its card.
+
+    python -m course_lm.classroom.foundation
+
+It reads lab text alone, for some minutes on one core. Lessons 09 to 11 start from it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from course_lm.language import lab
+from course_lm.language.windows import Batch, random_windows, story_windows
+from course_lm.models.transformer import Transformer, TransformerConfig
+from course_lm.training.checkpoints import save
+from course_lm.training.loop import Recipe, evaluate, train
+
+FOLDER = Path(__file__).parents[1] / "states"
+VOCABULARY = lab.vocabulary()
+SHAPE = TransformerConfig(
+    vocab_size=len(VOCABULARY), context=256, width=128, layers=3, heads=4, kv_heads=4, hidden=256
+)
+RECIPE = Recipe(steps=1100, rate=0.004, matrix_rate=0.02)
+WINDOW, BATCH = 192, 10  # words in a row, rows in a step
+WORDS, NEW_WORDS = 2_000_000, 50_000  # drawn with seed 0 and seed 1
+CARD = """# The foundation model
+
+A Transformer that has read stories of the lab language and nothing else. Nobody told it what a
+fact, a sum or an answer is: its one task was the next word.
+
+| what | value |
+|---|---|
+| held-out loss | {loss:.4f} nats per word, on {new_words:,} words of new stories (seed 1) |
+| floor of the same words | {floor:.4f} nats per word: no model can be expected below it |
+| data | {words:,} words of lab stories (seed 0); {tokens:,} read, in random windows |
+| shape | {layers} layers, width {width}, {heads} heads, feed-forward {hidden}, context {context} |
+| weights | {weights:,}, float32 |
+| recipe | {steps} steps of {batch} windows of {window} words; Muon {matrix_rate}, AdamW {rate} |
+| time | {minutes:.0f} minutes on one busy core |
+| vocabulary | the {vocab_size} words of `lab.vocabulary()`, in its order |
+
+Made by `python -m course_lm.classroom.foundation`. On another kind of processor the last digits
+differ.
+
+## Limits
+
+- It knows the world of the lab and no word beyond it. Nothing measured with it is about English.
+- It saw windows of {window} words. Its context is {context}: places beyond {window} are untrained.
+- What the stories never state, such as where gita lives, it cannot know, and it guesses anyway.
+- It continues stories. It follows no instruction; lesson 09 teaches that.
+
+## More words
+
+A task may need words that the lab has not. Put them after those of the lab, and every old id, row
+and logit stays what it was:
+
+```python
+wider = Vocabulary([*lab.vocabulary().tokens, "summary", "translate"])
+base = load(state_path("foundation"), lab.vocabulary()).model
+model = Transformer(replace(base.config, vocab_size=len(wider)), rng)
+for name, weight in base.named_parameters():
+    model.get_parameter(name).data[: len(weight)] = weight.data
+```
+"""
+
+
+def new_stories() -> list[str]:
+    """The held-out text of the card."""
+    return lab.sample(NEW_WORDS, torch.Generator().manual_seed(1))
+
+
+def story_batches(words: Sequence[str]) -> list[Batch]:
+    """A row for each story, so that every word is predicted from all that it depends on."""
+    ids = torch.tensor(VOCABULARY.ids_of(words))
+    return list(story_windows(ids, VOCABULARY.ids[lab.START], WINDOW, 32))
+
+
+def main(folder: Path = FOLDER, recipe: Recipe = RECIPE, words: int = WORDS) -> Path:
+    """Train the model, a line every 50 steps, and save it with its card; where it lies."""
+    torch.set_num_threads(1)  # the same digits, however many cores there are
+    rng = torch.Generator().manual_seed(0)
+    ids = torch.tensor(VOCABULARY.ids_of(lab.sample(words, rng)))
+    unread = new_stories()
+    batches = story_batches(unread)
+    model = Transformer(SHAPE, rng)
+    windows = random_windows(ids, WINDOW, BATCH, rng, start=VOCABULARY.ids[lab.START])
+    some = batches[:4]
+    for step in train(model, windows, recipe, held_out=lambda: evaluate(model, some), every=50):
+        if step.held_out is not None:
+            print(
+                f"step {step.step}, {step.seconds:.0f} s, held out {step.held_out:.4f}", flush=True
+            )
+    facts = {"loss": evaluate(model, batches), "floor": lab.floor(unread)}
+    facts |= {"tokens": step.tokens, "seconds": round(step.seconds)}
+    path = save(folder / "foundation.safetensors", model, vocabulary=VOCABULARY, **facts)
+    path.with_suffix(".md").write_text(card(model, facts), "utf-8")
+    return path
+
+
+def card(model: Transformer, facts: Mapping[str, float]) -> str:
+    """What the model is, what it reached, and what it cannot do, as Markdown."""
+    config = model.config
+    sizes = {name: getattr(config, name) for name in config.__dataclass_fields__}
+    budget = {name: getattr(RECIPE, name) for name in ("steps", "rate", "matrix_rate")}
+    return CARD.format(
+        **facts,
+        **sizes,
+        **budget,
+        minutes=facts["seconds"] / 60,
+        weights=sum(weight.numel() for weight in model.parameters()),
+        words=WORDS,
+        new_words=NEW_WORDS,
+        window=WINDOW,
+        batch=BATCH,
+    )
+
+
+if __name__ == "__main__":
+    print(main())

@@ -1,0 +1,46 @@
+"""Sizes are drawn to scale, with their numbers, and each can be read on the logarithmic line."""
+
+import math
+
+import pytest
+
+from course_lm.viewing.sizes import bytes_text, size_figure
+from course_lm.viewing.style import COLOURS
+
+SIZES = {"small": 2e6, "large": 4e12, "middle": 1e12}
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(44e12, "44.0 TB"), (999, "999 B"), (1_000, "1.00 kB"), (5.03e6, "5.03 MB"), (0.5, "0.500 B")],
+)
+def test_a_size_is_written_with_its_unit(size, text):
+    assert bytes_text(size) == text
+
+
+def test_the_area_of_a_square_is_its_size_and_one_too_small_is_left_out():
+    squares = size_figure(SIZES).axes[0].patches
+    areas = [square.get_width() * square.get_height() for square in squares]
+    assert areas == pytest.approx([1, 1 / 4])
+    assert math.sqrt(2e6 / 4e12) < 0.01
+
+
+def test_the_line_names_every_size_from_large_to_small_and_marks_ours():
+    figure = size_figure(SIZES, ours=("small",))
+    line = figure.axes[1]
+    assert [label.get_text() for label in line.get_yticklabels()] == ["large", "middle", "small"]
+    assert [dot.get_xdata()[0] for dot in line.lines] == [4e12, 1e12, 2e6]
+    assert [dot.get_color() == COLOURS["model"] for dot in line.lines] == [False, False, True]
+    assert figure.numbers == [["large", "4.00 TB"], ["middle", "1.00 TB"], ["small", "2.00 MB"]]
+
+
+def test_names_from_outside_are_drawn_as_they_are():
+    labels = size_figure({"$x_1$": 1e3}).axes[1].get_yticklabels()
+    assert labels[0].get_text() == "$x_1$"
+    assert not labels[0].get_parse_math()
+
+
+@pytest.mark.parametrize("sizes", [{}, {"none": 0}, {"endless": math.inf}])
+def test_what_has_no_size_gets_one_sentence(sizes):
+    with pytest.raises(ValueError, match="size_figure: expected sizes above 0"):
+        size_figure(sizes)
