@@ -7,6 +7,7 @@ with another number of processes.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,16 +39,20 @@ def lab_batches(rows: int, rng: torch.Generator) -> Iterator[Batch]:
     return random_windows(lab.vocabulary().ids_of(words), CONTEXT, rows, rng)
 
 
-def held_bytes(model: nn.Module, optimisers: Optimisers) -> dict[str, int]:
-    """What this process holds: weights, as much again of gradients, the optimisers' memory."""
-    weights = sum(map(_bytes, model.parameters()))
+def held_bytes(model: nn.Module, optimisers: Optimisers, shares: int = 1) -> dict[str, int]:
+    """Bytes of this process: weights, as many again for gradients, the optimisers' memory.
+
+    shares: what the first of so many processes would hold of them, sharded by rows.
+    """
     memories = [memory for optimiser in optimisers for memory in optimiser.memory().values()]
-    memory = sum(_bytes(tensor) for tensors in memories for tensor in tensors.values())
+    weights = sum(_bytes(weight, shares) for weight in model.parameters())
+    memory = sum(_bytes(tensor, shares) for tensors in memories for tensor in tensors.values())
     return {"weights": weights, "gradients": weights, "optimisers": memory}
 
 
-def _bytes(tensor: Tensor) -> int:
-    return (tensor.to_local() if hasattr(tensor, "to_local") else tensor).nbytes
+def _bytes(tensor: Tensor, shares: int) -> int:
+    held = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return math.ceil(len(held) / shares) * held[:1].nbytes
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ of the processes' gradients, however many labels each of them has.
   (reduce-scatter). The optimisers see torch's DTensors, which hold a part and behave like the
   whole; for Muon's products these gather the matrix once more.
 
-Departures: every process draws all rows; a message for each weight; processors and gloo only.
+Departures: every process draws all rows; a message for each weight; full precision, gloo only.
 Source: Li 2020 (PyTorch's data parallel); Rajbhandari 2020 (ZeRO); Zhao 2023 (FSDP).
 """
 
@@ -157,7 +157,8 @@ class _OwnRows(nn.Module):
                 f"train_together: expected a row for each of {dist.get_world_size()} processes, "
                 f"got a batch of {len(ids)}; give larger batches, or start fewer processes"
             )
-        return self.model(_own_rows(ids))
+        with torch.autocast(ids.device.type, enabled=False):  # one precision for all processes
+            return self.model(_own_rows(ids))
 
 
 def _own_rows(batch: Tensor) -> Tensor:
@@ -196,16 +197,14 @@ def gather(model: nn.Module, optimisers: Optimisers) -> tuple[nn.Module, Optimis
     """The whole model and its optimisers, for a checkpoint; every process has to call it."""
     if not _is_sharded(model):
         return model, optimisers
-    _, kind = type(model).__bases__  # fully_shard made a class of its own and the model's
-    whole = kind(model.config, torch.Generator())
+    _, make = type(model).__bases__  # fully_shard made a class of its own and the model's
+    whole = make(model.config, torch.Generator())
     whole.load_state_dict({name: part.full_tensor() for name, part in model.state_dict().items()})
     copies = [copy.copy(optimiser) for optimiser in optimisers]
     for optimiser in copies:
         optimiser.weights = {name: whole.get_parameter(name) for name in optimiser.weights}
-        for part, memory in optimiser.memory().items():
-            setattr(
-                optimiser, part, {name: tensor.full_tensor() for name, tensor in memory.items()}
-            )
+        for kind, memory in optimiser.memory().items():
+            setattr(optimiser, kind, {name: part.full_tensor() for name, part in memory.items()})
     return whole, copies
 
 
