@@ -67,7 +67,7 @@ def trade_off(
         if floors:
             for draw, value in zip((axes.axvline, axes.axhline), floors, strict=True):
                 draw(value, color=COLOURS["floor"], lw=1.2, ls=(0, (4, 2)), zorder=1.5)
-            axes.annotate("floors", floors, **_beside(COLOURS["floor"], -11))
+            axes.annotate("floors", floors, **_beside(COLOURS["floor"], -11 if best else 5))
         literal(*axes.texts)
     rows = [(f"{label} {run.name}", run.new, run.old) for label in curves for run in curves[label]]
     rows += [("best possible", *point) for point in best]
