@@ -9,6 +9,8 @@ from course_lm.language import lab
 from course_lm.language.windows import (
     IGNORE,
     all_windows,
+    mix_rows,
+    mixture,
     next_token,
     random_windows,
     story_windows,
@@ -153,3 +155,70 @@ def test_a_text_that_is_not_in_stories_is_refused(ids, start, got):
 def test_stories_without_a_label_are_refused(ids):
     with pytest.raises(ValueError, match="give a longer text"):
         first(story_windows(ids, 0, context=3, batch=2))
+
+
+# -- several streams, one batch
+
+
+def streams(*firsts, batch=64, context=5):
+    """Endless streams of different numbers: what a row holds says where it came from."""
+    return [
+        random_windows(range(first, first + 50), context, batch, seeded(first)) for first in firsts
+    ]
+
+
+def test_every_row_of_a_mixture_is_whole_and_keeps_its_labels():
+    inputs, labels = first(mixture(streams(0, 1000), (0.5, 0.5), seeded(0)))
+    assert inputs.shape == labels.shape == (64, 5)
+    assert (inputs == inputs[:, :1] + torch.arange(5)).all()
+    assert (labels == inputs + 1).all()
+    assert 0 < (inputs[:, 0] >= 1000).sum() < 64
+
+
+@pytest.mark.parametrize("shares", [(0.9, 0.1), (0.5, 0.5), (0.2, 0.3, 0.5)])
+def test_each_stream_has_its_share_of_the_rows(shares):
+    mixed = mixture(streams(*range(0, 1000 * len(shares), 1000)), shares, seeded(0))
+    rows = torch.cat([inputs[:, 0] // 1000 for inputs, _ in itertools.islice(mixed, 100)])
+    for stream, share in enumerate(shares):
+        spread = (share * (1 - share) / len(rows)) ** 0.5
+        assert abs((rows == stream).float().mean() - share) < 4 * spread
+
+
+def test_a_share_of_nothing_leaves_its_stream_out():
+    mixed = mixture(streams(0, 1000), (1, 0), seeded(0))
+    assert max(int(inputs.max()) for inputs, _ in itertools.islice(mixed, 50)) < 1000
+
+
+def test_the_same_seed_mixes_the_same_rows():
+    drawn = [
+        first(mixture(streams(0, 1000), (0.7, 0.3), seeded(seed)))[0].tolist() for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_a_mixture_ends_with_the_first_of_its_streams():
+    short = [next_token(torch.zeros(4, 6, dtype=torch.long))] * 3
+    assert len(list(mixture([short, *streams(0, batch=4)], (0.5, 0.5), seeded(0)))) == 3
+
+
+def test_rows_are_copies_so_that_the_streams_stay_as_they_were():
+    batches = [next_token(torch.arange(12).view(2, 6)), next_token(torch.arange(12, 24).view(2, 6))]
+    inputs, _ = mix_rows(batches, (0.5, 0.5), seeded(0))
+    inputs.zero_()
+    assert batches[0][0].tolist() == [[0, 1, 2, 3, 4], [6, 7, 8, 9, 10]]
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [(1.2, -0.2), (0.5, 0.6), (0.5, 0.4), (1.0,), (0.5, 0.25, 0.25), (), (float("nan"), 1)],
+)
+def test_shares_that_are_no_probabilities_of_the_streams_are_refused(shares):
+    with pytest.raises(ValueError, match="expected a share from 0 to 1 for each of 2 streams"):
+        first(mixture(streams(0, 1000), shares, seeded(0)))
+
+
+@pytest.mark.parametrize("other", [{"batch": 3}, {"context": 4}])
+def test_streams_of_different_shapes_are_refused(other):
+    uneven = [*streams(0), *streams(1000, **other)]
+    with pytest.raises(ValueError, match=r"one shape, got \(64, 5\) and"):
+        first(mixture(uneven, (0.5, 0.5), seeded(0)))

@@ -24,8 +24,15 @@ class ImpossibleText(ValueError):
 
 
 @cache
-def vocabulary(world: World = WORLD) -> Vocabulary:
-    """All words of the language; START is id 0."""
+def vocabulary(*worlds: World) -> Vocabulary:
+    """All words of a world, `WORLD` if none is given, or of several together; START is id 0.
+
+    The words of the first world come first and have the ids that they have without the others.
+    """
+    return Vocabulary(dict.fromkeys(word for world in worlds or (WORLD,) for word in _words(world)))
+
+
+def _words(world: World) -> list[str]:
     words = [
         START,
         *GRAMMAR.split(),
@@ -40,10 +47,8 @@ def vocabulary(world: World = WORLD) -> Vocabulary:
     words += [form for animal in world.animals for form in (animal.one, animal.many)]
     words += [form for animal in world.animals for pair, _ in animal.verbs for form in pair]
     words += [*world.spots, *world.lands, *world.lands.values()]
-    words += [
-        word for style in world.endings.values() for sentence in style for word in sentence.split()
-    ]
-    return Vocabulary(dict.fromkeys(words))
+    endings = [sentence for style in world.endings.values() for sentence in style]
+    return words + [word for sentence in endings for word in sentence.split()]
 
 
 def sample(length: int, rng: torch.Generator, world: World = WORLD) -> list[str]:

@@ -3,7 +3,7 @@
 Labels are the inputs moved by one place. `IGNORE` marks places where nothing is to be predicted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -47,6 +47,43 @@ def random_windows(
     while True:
         chosen = firsts[torch.randint(len(firsts), (batch, 1), generator=rng)]
         yield next_token(ids[chosen + offsets])
+
+
+def mixture(
+    streams: Sequence[Iterable[Batch]], shares: Sequence[float], rng: torch.Generator
+) -> Iterator[Batch]:
+    """Batches whose rows come from several streams, each row from stream i with chance shares[i].
+
+    The streams give batches of one shape; the first that ends, ends the mixture. Raises ValueError
+    for shares that are no probabilities, one for each stream.
+    """
+    proper = all(0 <= share <= 1 for share in shares) and abs(sum(shares) - 1) < 1e-6
+    if len(shares) != len(streams) or not proper:
+        raise ValueError(
+            f"mixture: expected a share from 0 to 1 for each of {len(streams)} streams, which sum "
+            f"to 1, got {list(shares)}; for instance (0.9, 0.1)"
+        )
+    for batches in zip(*streams, strict=False):
+        yield mix_rows(batches, shares, rng)
+
+
+def mix_rows(batches: Sequence[Batch], shares: Sequence[float], rng: torch.Generator) -> Batch:
+    """One batch of several: row b is row b of batch i with chance shares[i]; (B, T), (B, T).
+
+    A row is never cut, and its labels stay with its inputs.
+    """
+    if len({inputs.shape for inputs, _ in batches}) != 1:
+        raise ValueError(
+            "mixture: expected batches of one shape, got "
+            f"{' and '.join(str(tuple(inputs.shape)) for inputs, _ in batches)}; give all streams "
+            "one context and one batch size"
+        )
+    inputs, labels = map(torch.stack, zip(*batches, strict=True))  # (streams, B, T)
+    rows = torch.arange(inputs.shape[1])
+    chosen = torch.multinomial(
+        torch.tensor(shares, dtype=torch.float64), len(rows), replacement=True, generator=rng
+    )
+    return inputs[chosen, rows], labels[chosen, rows]
 
 
 def all_windows(ids: Sequence[int] | torch.Tensor, context: int, batch: int) -> Iterator[Batch]:

@@ -1,7 +1,7 @@
 """The lab's world: who lives in it, what they own, where they go, what is true, how they speak.
 
 A world is data; the program that tells stories about it is in `stories.py`. A second domain of the
-lab is another `World`.
+lab is another `World`, in `harbour.py`.
 """
 
 from collections.abc import Mapping
@@ -39,20 +39,26 @@ class Animal:
     verbs: tuple[tuple[tuple[str, str], float], ...]
 
 
-def _people() -> tuple[Person, ...]:
-    often, rarely, never = 0.12, 0.01, 0.0
-    rows = (
-        ("anna", "arden", often, often, "warm"),
-        ("ben", "belmar", often, often, "warm"),
-        ("cleo", "corvo", often, often, "even"),
-        ("dan", "dunmore", often, never, "even"),
-        ("eva", "elsin", rarely, rarely, "even"),
-        ("finn", "farrow", rarely, never, "cold"),
-        ("gita", "belmar", never, often, "warm"),
-        ("hugo", "dunmore", never, never, "cold"),
-    )
+OFTEN, RARELY, NEVER = 0.12, 0.01, 0.0
+
+
+def people(*rows: tuple[str, str, float, float, str]) -> tuple[Person, ...]:
+    """A Person for each row of (name, home, lives, comes, manner)."""
     fields = ("name", "home", "lives", "comes", "manner")
     return tuple(Person(**dict(zip(fields, row, strict=True))) for row in rows)
+
+
+def _people() -> tuple[Person, ...]:
+    return people(
+        ("anna", "arden", OFTEN, OFTEN, "warm"),
+        ("ben", "belmar", OFTEN, OFTEN, "warm"),
+        ("cleo", "corvo", OFTEN, OFTEN, "even"),
+        ("dan", "dunmore", OFTEN, NEVER, "even"),
+        ("eva", "elsin", RARELY, RARELY, "even"),
+        ("finn", "farrow", RARELY, NEVER, "cold"),
+        ("gita", "belmar", NEVER, OFTEN, "warm"),
+        ("hugo", "dunmore", NEVER, NEVER, "cold"),
+    )
 
 
 def _animals() -> tuple[Animal, ...]:

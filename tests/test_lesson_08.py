@@ -1,0 +1,303 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+from course_lm.exercises import lesson_08 as lesson
+from course_lm.exercises.checking import Exercise
+from course_lm.language import lab
+from course_lm.language.harbour import HARBOUR
+from course_lm.language.windows import mix_rows
+
+PAGE = Path(__file__).parents[1] / "notebooks" / "08_continued_pretraining.ipynb"
+EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
+
+
+def said(check, answer, capsys):
+    """What a fresh copy of the exercise says, so that no attempt is carried to another test."""
+    dataclasses.replace(check, attempts=0, passed=False)(answer)
+    return capsys.readouterr().out
+
+
+# ---- 8.1 ----
+
+
+@pytest.mark.parametrize(
+    "answer", [(0.75, 0.9), [0.75, 0.9], numpy.array([0.75, 0.9]), torch.tensor([0.75, 0.9])]
+)
+def test_both_shares_pass_as_any_kind_of_pair(answer, capsys):
+    assert "passed" in said(lesson.by_hand, answer, capsys)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((0.25, 0.9), "The first is the share still forgotten"),
+        ((0.75, 0.1), "The second is the share of the gain that is lost"),
+        ((0.25, 0.1), "Both are the shares that are lost"),
+        ((0.9, 0.75), "changed places"),
+        ((75, 90), "not per cent"),
+        ((1.2, 2.7), "Those are nats"),
+        ((0.5, 0.9), "Divide by what was lost without replay"),
+        ((0.75, 0.675), "Divide by what was won without replay"),
+        (0.75, "expected shape (2,)"),
+        ((0.7, 0.9), "expected another number at position 0"),
+    ],
+)
+def test_wrong_shares_are_named(answer, words, capsys):
+    assert words in said(lesson.by_hand, answer, capsys)
+
+
+# ---- 8.2 ----
+
+
+@pytest.mark.parametrize("answer", [math.log(4) / 50, 0.0277, torch.tensor(0.0277)])
+def test_the_price_passes_as_any_kind_of_number(answer, capsys):
+    assert "passed" in said(lesson.price, answer, capsys)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (-math.log(0.75) / 50, "the price of the other world"),
+        (math.log(4), "divide it by its 50 words"),
+        (2 / 50, "in bits"),
+        (math.log(0.25) / 50, "A price is positive"),
+        (math.log(2) / 50, "of equal share"),
+        (-(0.25 * math.log(0.25) + 0.75 * math.log(0.75)) / 50, "the mean price of both"),
+        (0.005, "A share is no price"),
+        ("little", "expected a number"),
+    ],
+)
+def test_a_wrong_price_is_named(answer, words, capsys):
+    assert words in said(lesson.price, answer, capsys)
+
+
+def test_the_price_is_what_the_exact_mixture_of_both_worlds_pays():
+    """P(story) = 1/4 P(story in the town) + 3/4 · 0: no town story is possible in the harbour."""
+    text = lab.sample(2_000, torch.Generator().manual_seed(0))
+    stories = text.count(lab.START)
+    own = sum(lab.log_probs(text)[1:])
+    mixed = own + stories * math.log(1 / 4)
+    assert (own - mixed) / len(text) == pytest.approx(math.log(4) / (len(text) / stories))
+    assert 35 < len(text) / stories < 65
+
+
+# ---- 8.3 ----
+
+
+def by_rows(batches, shares, rng):
+    rows = []
+    for b in range(len(batches[0][0])):
+        chance, stream = torch.rand((), generator=rng).item(), 0
+        while stream < len(shares) - 1 and chance >= shares[stream]:
+            chance, stream = chance - shares[stream], stream + 1
+        rows.append((batches[stream][0][b], batches[stream][1][b]))
+    inputs, labels = zip(*rows, strict=True)
+    return torch.stack(inputs), torch.stack(labels)
+
+
+def by_where(batches, shares, rng):
+    inputs, labels = batches[0]
+    edges = torch.tensor(shares).cumsum(0)
+    chance = torch.rand(len(inputs), 1, generator=rng)
+    for stream, edge in enumerate(edges[:-1], start=1):
+        inputs = torch.where(chance > edge, batches[stream][0], inputs)
+        labels = torch.where(chance > edge, batches[stream][1], labels)
+    return inputs, labels
+
+
+def any_row(batches, shares, rng):
+    count = len(batches[0][0])
+    stream = torch.multinomial(torch.tensor(shares), count, replacement=True, generator=rng)
+    row = torch.randint(count, (count,), generator=rng)
+    inputs, labels = (torch.stack(part) for part in zip(*batches, strict=True))
+    return [inputs[stream, row], labels[stream, row]]
+
+
+@pytest.mark.parametrize("answer", [mix_rows, by_rows, by_where, any_row])
+def test_every_right_mixture_passes(answer, capsys):
+    assert "passed" in said(lesson.mix, answer, capsys)
+
+
+def stacked(batches):
+    return [torch.stack(part) for part in zip(*batches, strict=True)]
+
+
+def drawn(shares, count, rng):
+    return torch.multinomial(torch.tensor(shares), count, replacement=True, generator=rng)
+
+
+def whole_batch(batches, shares, rng):
+    return batches[int(drawn(shares, 1, rng))]
+
+
+def rounded(batches, shares, rng):
+    inputs, labels = stacked(batches)
+    count = inputs.shape[1]
+    edges = (torch.tensor([0.0, *shares]).cumsum(0) * count).round().int().tolist()
+    order = torch.randperm(count, generator=rng)
+    stream = torch.zeros(count, dtype=torch.long)
+    for place in range(len(shares)):
+        stream[order[edges[place] : edges[place + 1]]] = place
+    return inputs[stream, torch.arange(count)], labels[stream, torch.arange(count)]
+
+
+def with_shares(change):
+    def answer(batches, shares, rng):
+        return mix_rows(batches, change(shares), rng)
+
+    return answer
+
+
+def unseeded(batches, shares, rng):
+    return mix_rows(batches, shares, torch.Generator().manual_seed(torch.randint(9**9, ()).item()))
+
+
+def always_the_same(batches, shares, rng):
+    return mix_rows(batches, shares, torch.Generator().manual_seed(3))
+
+
+def two_draws(batches, shares, rng):
+    return mix_rows(batches, shares, rng)[0], mix_rows(batches, shares, rng)[1]
+
+
+def by_tokens(batches, shares, rng):
+    inputs, labels = stacked(batches)
+    stream = drawn(shares, inputs[0].numel(), rng).view_as(inputs[0])[None]
+    return inputs.gather(0, stream)[0], labels.gather(0, stream)[0]
+
+
+def inputs_alone(batches, shares, rng):
+    return mix_rows(batches, shares, rng)[0], batches[0][1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (whole_batch, "draw for each row, not for the batch"),
+        (rounded, "draw for each row"),
+        (with_shares(lambda shares: shares[::-1]), "changed places"),
+        (with_shares(lambda shares: [1 / len(shares)] * len(shares)), "use the shares"),
+        (with_shares(lambda shares: [1.0, *[0.0] * (len(shares) - 1)]), "come from one stream"),
+        (unseeded, "expected the same rows for the same seed"),
+        (always_the_same, "expected other rows for another seed"),
+        (two_draws, "expected the labels of the row that the inputs come from"),
+        (inputs_alone, "expected the labels of the row that the inputs come from"),
+        (by_tokens, "tokens of two texts in one row"),
+        (lambda batches, shares, rng: stacked(batches), "expected inputs of shape (600, 4)"),
+        (lambda batches, shares, rng: mix_rows(batches, shares, rng)[0], "expected a pair"),
+        (lambda batches, shares, rng: iter(batches), "expected a finished result"),
+        (lambda batches, shares, rng: batches[0][0].add_(1), "changed its input"),
+    ],
+)
+def test_a_wrong_mixture_is_named(answer, words, capsys):
+    assert words in said(lesson.mix, answer, capsys)
+
+
+# ---- 8.4 ----
+
+
+def with_dict(old, new):
+    return list(dict.fromkeys([*old, *new]))
+
+
+def by_appending(old, new):
+    joined = list(old)
+    for word in new:
+        if word not in joined:
+            joined.append(word)
+    return tuple(joined)
+
+
+@pytest.mark.parametrize("answer", [with_dict, by_appending])
+def test_every_right_join_passes(answer, capsys):
+    assert "passed" in said(lesson.join, answer, capsys)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda old, new: sorted([*set(old) | set(new)]), "sorting moves the old words"),
+        (lambda old, new: with_dict(new, old), "The new words stand first"),
+        (lambda old, new: [*old, *new], "stands twice"),
+        (lambda old, new: new, "the old ones are lost"),
+        (lambda old, new: old, "what is new has no id"),
+        (lambda old, new: with_dict(old, new[::-1]), "keep the order of `new`"),
+        (lambda old, new: with_dict(sorted(old), new), "keep their order, too"),
+        (lambda old, new: set(old) | set(new), "expected a list"),
+        (lambda old, new: old.extend(new), "expected a result, got None"),
+    ],
+)
+def test_a_wrong_join_is_named(answer, words, capsys):
+    assert words in said(lesson.join, answer, capsys)
+
+
+def test_the_joint_vocabulary_of_the_lab_is_joined_in_the_right_way():
+    town, harbour = lab.vocabulary().tokens, lab.vocabulary(HARBOUR).tokens
+    assert lab.vocabulary(lab.WORLD, HARBOUR).tokens == tuple(with_dict(town, harbour))
+
+
+def test_the_stub_of_the_page_is_the_planted_function_and_an_edit_of_it_is_an_attempt(capsys):
+    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
+    source = next(s for cell in cells if "def join(" in (s := "".join(cell["source"])))
+    space, source = {}, source.split("\n\n\n")[0]
+    exec(source, space)
+    assert "not attempted yet" in said(lesson.join, space["join"], capsys)
+    exec(source.replace("sorted(", "sorted(x for x in "), space)
+    out = said(lesson.join, space["join"], capsys)
+    assert "not yet (attempt 1)" in out
+    assert "This gives the same as the function on the page" in out
+
+
+# ---- 8.5 ----
+
+
+WORDS = lab.sample(20_000, torch.Generator().manual_seed(0), HARBOUR)
+TOWN = lab.vocabulary().ids
+NEW = float(numpy.isin(WORDS, list(TOWN), invert=True).mean())
+
+
+@pytest.mark.parametrize("answer", [NEW, torch.tensor(NEW), round(NEW, 4)])
+def test_the_share_of_new_words_passes_as_any_kind_of_number(answer, capsys):
+    assert 0.1 < NEW < 0.5
+    assert "passed" in said(lesson.new_words, answer, capsys)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (1 - NEW, "the share that the town knows"),
+        (len({*WORDS} - {*TOWN}) / len({*WORDS}), "the share of different words"),
+        (NEW * len(WORDS), "not their share"),
+        (100 * NEW, "not per cent"),
+        (
+            len({*WORDS} - {*TOWN}) / len({*TOWN, *lab.vocabulary(HARBOUR).tokens}),
+            "a share of the joint vocabulary",
+        ),
+        ([0.3], "expected a number, got [0.3]"),
+    ],
+)
+def test_a_wrong_share_of_new_words_is_named(answer, words, capsys):
+    out = said(lesson.new_words, answer, capsys)
+    assert words in out
+    assert f"{NEW:.4f}" not in out
+
+
+# ---- the page ----
+
+
+def of_any_arguments(*args): ...
+
+
+STUBS = {"8.1": ..., "8.2": ..., "8.4": lesson.planted_join, "8.5": ...}
+
+
+@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
+def test_the_stub_of_the_page_is_not_attempted_yet_and_shows_the_task(check, capsys):
+    out = said(check, STUBS.get(check.number, of_any_arguments), capsys)
+    assert out.endswith(f"not attempted yet.\n{check.task}\n")
