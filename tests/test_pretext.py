@@ -6,14 +6,16 @@ import pytest
 import torch
 
 from course_lm.language import lab
-from course_lm.language.windows import IGNORE
+from course_lm.language.windows import IGNORE, next_token
 from course_lm.models.transformer import Transformer, TransformerConfig
 from course_lm.training.loop import Recipe, train
 from course_lm.training.pretext import (
+    CAUSAL,
     Extra,
     extended,
     hidden_places,
     hidden_word,
+    makers,
     masked_word,
     replaced_word,
     sentence_order,
@@ -230,12 +232,7 @@ def test_replacements_can_be_proposed_and_an_equal_one_counts_as_kept():
 # -- one loss, one model; bad input
 
 
-MAKERS = {
-    "masked word": lambda ids, rng: masked_word(ids, EXTRA, rng),
-    "spans": lambda ids, rng: span_corruption(ids, EXTRA, rng),
-    "order": lambda ids, rng: sentence_order(ids, ENDS, 0, EXTRA, rng),
-    "replaced": lambda ids, rng: replaced_word(ids, EXTRA, rng),
-}
+MAKERS = {k: make for k, make in makers(EXTRA, ENDS, 0).items() if k != "next word"}
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
@@ -247,6 +244,22 @@ def test_one_loss_trains_the_same_transformer_on_every_pretext(make):
     losses = [step.loss for step in train(model, batches, Recipe(steps=30))]
     assert losses[0] == pytest.approx(math.log(len(EXTRA)), abs=0.1)
     assert losses[-1] < losses[0] - 0.5
+
+
+def test_a_maker_by_its_name_makes_what_its_function_makes():
+    ids, named = rows(), makers(EXTRA, ENDS, 0)
+    pairs = {
+        "next word": next_token(ids),
+        "masked word": masked_word(ids, EXTRA, seeded(), 0.4),
+        "spans": span_corruption(ids, EXTRA, seeded(), 0.4),
+        "sentence order": sentence_order(ids, ENDS, 0, EXTRA, seeded()),
+        "replaced word": replaced_word(ids, EXTRA, seeded(), 0.4),
+    }
+    assert list(named) == list(pairs)
+    assert set(CAUSAL) < set(named)
+    for name, expected in pairs.items():
+        made = named[name](ids, seeded(), 0.4)
+        assert all((one == other).all() for one, other in zip(made, expected, strict=True))
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
@@ -291,7 +304,7 @@ def test_a_place_outside_the_row_is_refused():
         hidden_word(rows(), torch.arange(8) + 35, EXTRA)
 
 
-@pytest.mark.parametrize("name", ["spans", "order"])
+@pytest.mark.parametrize("name", ["spans", "sentence order"])
 def test_a_row_that_its_extra_tokens_make_too_long_for_the_model_is_refused(name):
     inputs, _ = MAKERS[name](rows(), seeded())
     shape = {"vocab_size": len(EXTRA), "context": 40, "width": 8, "layers": 1, "hidden": 8}

@@ -11,7 +11,7 @@ halves; answers are tokens of the same head; replacements are words of the batch
 
 import math
 import string
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import pairwise
 
 import torch
@@ -21,6 +21,8 @@ from course_lm.language.tokens import Vocabulary
 from course_lm.language.windows import IGNORE, Batch, next_token
 from course_lm.models.contract import check_ids
 
+Maker = Callable[..., Batch]
+CAUSAL = ("next word", "spans")  # for a model that looks back only; the others look both ways
 RATE = 0.15  # share of the tokens that are hidden or replaced
 SPAN = 3  # mean length of a hidden span
 ANSWERS = ("[order?]", "[in order]", "[swapped]", "[kept]", "[replaced]")
@@ -45,6 +47,17 @@ class Extra:
 
     def __len__(self) -> int:
         return self.sentinels.stop
+
+
+def makers(extra: Extra, ends: Collection[int], start: int) -> dict[str, Maker]:
+    """Every label maker of the course by name, maker(ids, rng, rate); a rate where there is one."""
+    return {
+        "next word": lambda ids, rng, rate=RATE: next_token(ids),
+        "masked word": lambda ids, rng, rate=RATE: masked_word(ids, extra, rng, rate),
+        "spans": lambda ids, rng, rate=RATE: span_corruption(ids, extra, rng, rate),
+        "sentence order": lambda ids, rng, rate=RATE: sentence_order(ids, ends, start, extra, rng),
+        "replaced word": lambda ids, rng, rate=RATE: replaced_word(ids, extra, rng, rate),
+    }
 
 
 def extended(vocabulary: Vocabulary) -> Vocabulary:
