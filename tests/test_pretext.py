@@ -47,7 +47,7 @@ def test_the_extra_tokens_stand_behind_those_of_the_text_and_have_names():
     assert names.tokens[:131] == VOCABULARY.tokens
     assert names.tokens[EXTRA.mask] == "[mask]"
     assert names.tokens[EXTRA.asked] == "[order?]"
-    assert names.tokens_of(EXTRA.order) == ["[in order]", "[swapped]"]
+    assert names.tokens_of(EXTRA.order) == ["[in-order]", "[swapped]"]
     assert names.tokens_of(EXTRA.replaced) == ["[kept]", "[replaced]"]
     assert names.tokens_of(EXTRA.sentinels)[:2] == ["[A]", "[B]"]
     assert names.encode("anna is in the [mask] .")[4] == EXTRA.mask

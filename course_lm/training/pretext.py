@@ -25,7 +25,7 @@ Maker = Callable[..., Batch]
 CAUSAL = ("next word", "spans")  # for a model that looks back only; the others look both ways
 RATE = 0.15  # share of the tokens that are hidden or replaced
 SPAN = 3  # mean length of a hidden span
-ANSWERS = ("[order?]", "[in order]", "[swapped]", "[kept]", "[replaced]")
+ANSWERS = ("[order?]", "[in-order]", "[swapped]", "[kept]", "[replaced]")
 SENTINELS = tuple(f"[{letter}]" for letter in string.ascii_uppercase[:16])
 
 
