@@ -355,3 +355,97 @@ def test_changing_a_yielded_distribution_leaves_the_language_as_it_was():
 def test_the_truth_refuses_an_id_outside_the_vocabulary(index):
     with pytest.raises(ValueError, match="expected ids from 0 to"):
         lab.Truth()(torch.tensor([[0, index]]))
+
+
+# ---- from both sides ----
+
+
+def test_from_both_sides_a_word_is_certain_where_its_neighbours_leave_no_choice():
+    assert lab.between(STORY, 0) == {"<s>": 1}
+    assert lab.between(STORY, STORY.index(".")) == {".": 1}
+    amount = len(STORY) - 6  # before: . that is all .
+    assert lab.between(STORY, amount) == {"twelve": 1}  # five and five and two
+
+
+def test_from_both_sides_by_hand():
+    line = "<s> anna is in the kitchen . ben is in the attic . anna takes the red lamp .".split()
+    everyone = {person.name for person in lab.WORLD.people}
+    second = lab.between(line, 7)
+    assert second == pytest.approx(dict.fromkeys(everyone - {"anna"}, 1 / 7))
+    assert lab.between(line, 1) == {"anna": 1}  # she takes the lamp, and is no second of the two
+    assert lab.between(line[:13], 1) == pytest.approx(dict.fromkeys(everyone - {"ben"}, 1 / 7))
+    assert lab.between(line, 14) == {"takes": 1}
+
+
+@pytest.mark.parametrize("place", [1, 5, 12, 19, 30])
+def test_at_the_last_word_of_a_text_both_sides_know_what_one_side_knows(words, place):
+    cut = words[: place + 1]
+    assert lab.between(cut, place) == pytest.approx(lab.next_word(words[:place]))
+
+
+def test_from_both_sides_is_bayes_rule_over_every_word_of_the_vocabulary(words):
+    begins = [place for place, word in enumerate(words) if word == "<s>"]
+    for begin, place in zip(begins[:12], range(1, 36, 3), strict=True):
+        line = words[begin : begin + 40]
+        chances = {}
+        for word in lab.vocabulary().tokens:
+            score = sum(lab.log_probs([*line[:place], word, *line[place + 1 :]]))
+            chances[word] = math.exp(score) if math.isfinite(score) else 0.0
+        total = sum(chances.values())
+        expected = {word: chance / total for word, chance in chances.items() if chance}
+        assert lab.between(line, place) == pytest.approx(expected)
+
+
+def test_from_both_sides_chances_sum_to_1_and_hold_the_word_that_stands_there(words):
+    for place in range(0, 3000, 7):
+        chances = lab.between(words[: place + 50], place)
+        assert math.fsum(chances.values()) == pytest.approx(1)
+        assert chances[words[place]] > 0
+
+
+def test_words_come_as_often_as_both_sides_say(words):
+    """The mean surprise of the true word is the mean entropy, and lower than from one side."""
+    begins = [place for place, word in enumerate(words) if word == "<s>"][:2000]
+    surprise, gaps, one_sided = 0.0, [], 0.0
+    for number, begin in enumerate(begins):
+        line, place = words[begin : begin + 40], 1 + number % 39
+        chances = lab.between(line, place)
+        own = -math.log(chances[line[place]])
+        gaps.append(own + sum(p * math.log(p) for p in chances.values()))
+        surprise += own
+        one_sided -= lab.log_probs(line)[place]
+    gaps = torch.tensor(gaps)
+    assert abs(float(gaps.mean())) < 4 * float(gaps.std()) / len(gaps) ** 0.5
+    assert surprise < 0.6 * one_sided
+
+
+def test_from_both_sides_the_word_itself_is_not_read():
+    hidden = [*STORY[:3], "[mask]", *STORY[4:]]
+    assert lab.between(hidden, 3) == {"in": 1}
+
+
+def test_a_story_knows_nothing_of_the_next_one():
+    first, second = STORY, "<s> cleo and dan are in the attic .".split()
+    for place in (3, 12, 20):
+        assert lab.between([*first, *second], place) == lab.between([*first, "<s>"], place)
+    assert lab.between([*first, *second], len(first) + 1) == lab.between(second, 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "words"),
+    [
+        ("<s> anna is", 3, "got place 3 of 3 that begin '<s> anna is'"),
+        ("<s> anna is", -1, "got place -1 of 3"),
+        ("anna is in", 1, "that begin 'anna is in'; count from"),
+        ("<s> anna is", 1.5, "got place 1.5"),
+    ],
+)
+def test_a_place_outside_a_story_is_refused(line, place, words):
+    with pytest.raises(ValueError, match=words):
+        lab.between(line.split(), place)
+
+
+@pytest.mark.parametrize("line", ["<s> anna is anna the kitchen", "<s> anna is in the lamp"])
+def test_words_that_no_word_can_join_are_refused(line):
+    with pytest.raises(lab.ImpossibleText):
+        lab.between(line.split(), 4 if "lamp" not in line else 3)

@@ -139,6 +139,49 @@ def next_word(prefix: Sequence[str], world: World = WORLD) -> Distribution:
     return options
 
 
+def between(words: Sequence[str], place: int, world: World = WORLD) -> Distribution:
+    """Exact P(word at `place` | all other words), possible words only; `words` begin with START.
+
+    P(w | left, right) = P(left w right) / Σ_v P(left v right): each candidate is scored in its
+    place. The word that stands there now is not read. Raises ImpossibleText where no word fits.
+    """
+    words = [*words]
+    if place not in range(len(words)) or words[0] != START:
+        raise ValueError(
+            f"lab.between: expected a place among words that begin with {START!r}, got place "
+            f"{place} of {len(words)} that begin {' '.join(words[:3])!r}; count from a story's "
+            "start"
+        )
+    first = max((i for i in range(place) if words[i] == START), default=0)
+    last = next((i + 1 for i in range(place + 1, len(words)) if words[i] == START), len(words))
+    left, right = words[first:place], words[place + 1 : last]  # other stories say nothing
+    vocabulary(world).ids_of(right)
+    options = next_word(left, world) if left else {START: 1.0}
+    chances = {word: _chance(left, word, right, world) * options[word] for word in options}
+    total = sum(chances.values())
+    if not total:
+        raise ImpossibleText(
+            f"lab: expected words that can stand after {' '.join([*left, '...'])!r}, got "
+            f"{' '.join(right)!r}, which none can join; change a word"
+        )
+    return {word: chance / total for word, chance in chances.items() if chance}
+
+
+def _chance(left: Sequence[str], word: str, right: Sequence[str], world: World) -> float:
+    """P(right | left, word); 0 as soon as a word cannot come."""
+    program, chance = language(world), 1.0
+    next(program)
+    for known in left:
+        program.send(known)
+    options = program.send(word)
+    for known in right:
+        chance *= options.get(known, 0.0)
+        if not chance:
+            break
+        options = program.send(known)
+    return chance
+
+
 class Truth:
     """The lab itself as a model: the best there can be.
 
