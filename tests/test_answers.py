@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from course_lm.exercises import lesson_01, lesson_02, lesson_03, lesson_04, lesson_05
+from course_lm.exercises import (
+    lesson_01,
+    lesson_02,
+    lesson_03,
+    lesson_04,
+    lesson_05,
+    lesson_06,
+    lesson_07,
+    lesson_08,
+)
 from course_lm.exercises.checking import Exercise
 from course_lm.exercises.quiz import Question
 
@@ -19,7 +28,16 @@ ANSWERS = {
     "nan": float("nan"),
     "an empty tensor": torch.empty(0),
 }
-LESSONS = (lesson_01, lesson_02, lesson_03, lesson_04, lesson_05)
+LESSONS = (
+    lesson_01,
+    lesson_02,
+    lesson_03,
+    lesson_04,
+    lesson_05,
+    lesson_06,
+    lesson_07,
+    lesson_08,
+)
 FOUND = [v for lesson in LESSONS for v in vars(lesson).values()]
 EXERCISES = {found.number: found for found in FOUND if isinstance(found, Exercise)}
 QUESTIONS = [found for found in FOUND if isinstance(found, Question)]

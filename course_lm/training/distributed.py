@@ -115,7 +115,7 @@ def train_together(
 
 def add_up(tensor: Tensor) -> Tensor:
     """The sum of the processes' tensors, on each of them the same."""
-    total = tensor.detach().clone(memory_format=torch.contiguous_format)
+    total = (tensor if tensor.is_sparse else tensor.contiguous()).detach().clone()
     dist.all_reduce(total)
     return total
 
