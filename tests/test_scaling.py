@@ -11,6 +11,7 @@ from course_lm.training.scaling import (
     A100,
     H100,
     PUBLISHED,
+    STEEPEST,
     Law,
     Machine,
     body_weights,
@@ -75,7 +76,7 @@ def test_compute_of_nothing_is_refused(counts):
 @pytest.mark.parametrize(
     "law",
     [
-        Law(0.62, 8.0, 0.5, 900.0, 0.75, 0.0),
+        Law(0.62, 8.0, 0.5, 100.0, 0.55, 0.0),
         Law(1.69, 406.4, 0.34, 410.7, 0.28, 0.0),  # Hoffmann 2022, approach 3
         Law(0.0, 20.0, 0.3, 50.0, 0.35, 0.0),
     ],
@@ -100,8 +101,15 @@ def test_no_term_falls_below_zero_and_the_error_is_that_of_the_law():
     assert found.error <= math.sqrt(sum(x * x for x in worse) / len(worse))  # than the planted law
 
 
+def test_no_exponent_is_steeper_than_those_of_the_papers():
+    losses = [0.6 + 50 * n**-1.2 + 0.5 * d**-0.3 for n, d in GRID]
+    found = fit_law(*zip(*GRID, strict=True), losses)
+    assert found.a <= STEEPEST + 1e-9
+    assert found.b <= STEEPEST + 1e-9
+
+
 def test_leaving_one_out_spreads_with_the_noise():
-    law = Law(0.62, 8.0, 0.5, 900.0, 0.75, 0.0)
+    law = Law(0.62, 8.0, 0.5, 100.0, 0.55, 0.0)
     some = GRID[::3]
     rng = torch.Generator().manual_seed(0)
     noise = torch.randn(len(some), generator=rng, dtype=torch.float64).tolist()

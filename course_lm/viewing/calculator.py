@@ -32,6 +32,8 @@ def law_figure(
         figure, (axes,) = blank(height=3.6)
         axes.set(xscale="log", xlabel="tokens read", ylabel="loss, nats per token")
         axes.grid(axis="y")
+        axes.set_xticks(sorted({*tokens}), [f"{d / 1000:.0f}k" for d in sorted({*tokens})])
+        axes.minorticks_off()
         labels = []
         for at, size in enumerate(sizes):
             colour = UNNAMED[at % len(UNNAMED)]
