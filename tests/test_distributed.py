@@ -380,6 +380,12 @@ def test_without_torchrun_the_command_says_what_to_type(monkeypatch):
         together.main([])
 
 
+def test_a_torch_that_cannot_shard_on_processors_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "Stream", object)
+    with pytest.raises(ValueError, match=r"^shard: expected a torch whose FSDP2 works on process"):
+        distributed.shard(small_rnn(), [])
+
+
 if __name__ == "__main__":
     with full_precision():
         script(Path(sys.argv[1]))
