@@ -1,8 +1,7 @@
 """The same loop on several processes, under torchrun. Nothing changes in the model or in the loss.
 
-    with processes() as (rank, world):
-        ...                           # the same model and optimisers on each: the same seed
-        shard(model, optimisers)      # FSDP2; without this line, data parallel
+    with processes() as (rank, world):  # model and optimisers begin alike: one seed
+        shard(model, optimisers)        # FSDP2; without this line, data parallel
         for step in train_together(model, batches, recipe, optimisers): ...
 
 Every process draws the same batch and takes its rows: row r goes to process r mod W. Its loss is
@@ -12,8 +11,7 @@ of the processes' gradients, however many labels each of them has.
 - Data parallel: each keeps all weights and memory, and adds up all gradients (all-reduce).
 - Sharded (FSDP2): each keeps 1/W of every weight, gradient and optimiser's memory. The weights of a
   block are gathered when it works (all-gather), its gradients are added up and dealt out again
-  (reduce-scatter). The optimisers see torch's DTensors, which hold a part and behave like the
-  whole; for Muon's products these gather the matrix once more.
+  (reduce-scatter). The optimisers see DTensors, which gather a matrix again for Muon's products.
 
 Departures: every process draws all rows; a message for each weight; full precision, gloo only.
 Source: Li 2020 (PyTorch's data parallel); Rajbhandari 2020 (ZeRO); Zhao 2023 (FSDP).
@@ -179,11 +177,13 @@ def _until_stopped(batches: Iterable[Batch], count: int, stop: list[int]) -> Ite
 
 def shard(model: nn.Module, optimisers: Optimisers) -> None:
     """Keep only this process's part of weights, gradients and optimisers' memory (FSDP2)."""
-    from torch.distributed.device_mesh import init_device_mesh  # 9 s of imports
-    from torch.distributed.fsdp import fully_shard
+    if not hasattr(torch.cpu.Stream, "record_event"):
+        say = "shard: expected a torch whose FSDP2 works on processors, got {}; install a newer one"
+        raise ValueError(say.format(torch.__version__))
+    from torch.distributed.fsdp import fully_shard  # 9 s of imports
     from torch.distributed.tensor import Shard, distribute_tensor
 
-    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    mesh = dist.init_device_mesh("cpu", (dist.get_world_size(),))
     for part in [*getattr(model, "blocks", ()), model]:  # each is gathered as one
         fully_shard(part, mesh=mesh)
     for optimiser in optimisers:
