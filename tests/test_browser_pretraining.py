@@ -37,7 +37,7 @@ def test_sliding_back_over_the_checkpoints_undoes_what_was_learned(page):
 
 def test_size_and_machine_change_the_cost(page):
     before = wait_for(page, "200 billion weights", "NVIDIA A100")
-    page.locator("select").select_option("NVIDIA H100")
+    page.get_by_label("machine").select_option("NVIDIA H100")
     after = wait_for(page, "200 billion weights", "NVIDIA H100")
     assert after != before
     page.locator(".widget-slider").filter(has_text="weights").locator(".noUi-handle").focus()
