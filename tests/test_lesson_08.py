@@ -23,6 +23,15 @@ def said(check, answer, capsys):
     return capsys.readouterr().out
 
 
+# ---- the questions ----
+
+
+def test_the_question_counts_the_words_that_both_worlds_have():
+    town, harbour = set(lab.vocabulary().tokens), set(lab.vocabulary(HARBOUR).tokens)
+    counts = f"{len(town & harbour)} of the town's {len(town)} words"
+    assert counts in lesson.what_happens.options[0][1]
+
+
 # ---- 8.1 ----
 
 
@@ -44,6 +53,8 @@ def test_both_shares_pass_as_any_kind_of_pair(answer, capsys):
         ((1.2, 2.7), "Those are nats"),
         ((0.5, 0.9), "Divide by what was lost without replay"),
         ((0.75, 0.675), "Divide by what was won without replay"),
+        ((0.5, 0.675), "lost or won, not by a loss"),
+        ((0.4, 0.3), "nats against the wrong run"),
         (0.75, "expected shape (2,)"),
         ((0.7, 0.9), "expected another number at position 0"),
     ],
@@ -55,7 +66,7 @@ def test_wrong_shares_are_named(answer, words, capsys):
 # ---- 8.2 ----
 
 
-@pytest.mark.parametrize("answer", [math.log(4) / 50, 0.0277, torch.tensor(0.0277)])
+@pytest.mark.parametrize("answer", [math.log(4) / 50, 0.028, torch.tensor(0.0277)])
 def test_the_price_passes_as_any_kind_of_number(answer, capsys):
     assert "passed" in said(lesson.price, answer, capsys)
 
@@ -70,6 +81,9 @@ def test_the_price_passes_as_any_kind_of_number(answer, capsys):
         (math.log(2) / 50, "of equal share"),
         (-(0.25 * math.log(0.25) + 0.75 * math.log(0.75)) / 50, "the mean price of both"),
         (0.005, "A share is no price"),
+        (math.log(4) / 200, "Do not weigh the price by the share"),
+        (math.log10(4) / 50, "log to base 10"),
+        (-math.log(0.75), "the other world's price, once a story"),
         ("little", "expected a number"),
     ],
 )
@@ -176,9 +190,16 @@ def inputs_alone(batches, shares, rng):
     return mix_rows(batches, shares, rng)[0], batches[0][1]
 
 
+def row_0(batches, shares, rng):
+    chosen = drawn(shares, len(batches[0][0]), rng).tolist()
+    return tuple(torch.stack([batches[i][part][0] for i in chosen]) for part in (0, 1))
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
+        (row_0, "got the same row again and again; take row b"),
+        (lambda *given: mix_rows(*given)[::-1], "inputs and labels have changed places"),
         (whole_batch, "draw for each row, not for the batch"),
         (rounded, "draw for each row"),
         (with_shares(lambda shares: shares[::-1]), "changed places"),
@@ -262,7 +283,7 @@ TOWN = lab.vocabulary().ids
 NEW = float(numpy.isin(WORDS, list(TOWN), invert=True).mean())
 
 
-@pytest.mark.parametrize("answer", [NEW, torch.tensor(NEW), round(NEW, 4)])
+@pytest.mark.parametrize("answer", [NEW, torch.tensor(NEW), round(NEW, 4), round(NEW, 3)])
 def test_the_share_of_new_words_passes_as_any_kind_of_number(answer, capsys):
     assert 0.1 < NEW < 0.5
     assert "passed" in said(lesson.new_words, answer, capsys)
@@ -275,6 +296,7 @@ def test_the_share_of_new_words_passes_as_any_kind_of_number(answer, capsys):
         (len({*WORDS} - {*TOWN}) / len({*WORDS}), "the share of different words"),
         (NEW * len(WORDS), "not their share"),
         (100 * NEW, "not per cent"),
+        (NEW * len(WORDS) / 20_000, "Divide by the words of the text"),
         (
             len({*WORDS} - {*TOWN}) / len({*TOWN, *lab.vocabulary(HARBOUR).tokens}),
             "a share of the joint vocabulary",

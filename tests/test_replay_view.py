@@ -66,7 +66,7 @@ def test_losses_stand_where_they_belong_and_the_chosen_run_is_ringed():
     assert list(zip(*curve.get_data(), strict=True)) == [(1.0, 2.4), (1.3, 1.2), (2.5, 0.8)]
     assert [float(part[0]) for part in ring.get_data()] == [1.3, 1.2]
     assert "new domain, nats per word" in axes.get_xlabel()
-    assert "old domain" in axes.get_ylabel()
+    assert "old domain, nats per word" in axes.get_ylabel()
 
 
 def test_a_figure_needs_neither_floors_nor_limits_and_can_be_drawn():

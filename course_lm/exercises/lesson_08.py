@@ -19,7 +19,8 @@ what_happens = Question(
     (
         (
             "It stays: words that do not come are not touched.",
-            "Half of the words come in both worlds, and the layers between serve all of them.",
+            "78 of the town's 131 words come in the harbour, too, and the layers between serve "
+            "all of them.",
         ),
         (
             "It falls a little: the grammar is the same, and it gets more practice.",
@@ -95,9 +96,17 @@ def by_hand(student):
             spared,
             (base[0] - run[0]) / base[0],
         ),
+        "Divide by what the run without replay lost or won, not by a loss.": (
+            half,
+            (base[0] - run[0]) / base[0],
+        ),
+        "Those are nats against the wrong run; see hint 2.": (
+            run[1] - base[1],
+            run[0] - alone[0],
+        ),
     }
     expect_tensor(student.value, [spared, kept], tolerance=1e-3, mistakes=mistakes)
-    return "Both at least 0.8 is the bar of this page; 0.75 is not enough replay yet."
+    return "A quarter of the forgetting is still there; more replay would spare more of it."
 
 
 @exercise(
@@ -127,9 +136,17 @@ def price(student):
             (math.log(4) / 4 + 3 * math.log(4 / 3) / 4) / 50
         ),
         "A share is no price; take −ln of it.": 0.25 / 50,
+        "Do not weigh the price by the share: only town stories are asked for.": (
+            math.log(4) / 4 / 50
+        ),
+        "That is log to base 10; use the natural logarithm.": math.log10(4) / 50,
+        "That is the other world's price, once a story.": math.log(4 / 3),
     }
-    expect_number(student.value, right, tolerance=1e-4, mistakes=mistakes)
-    return "So replay costs next to nothing in the limit; what it costs in training is room."
+    expect_number(student.value, right, tolerance=5e-4, mistakes=mistakes)
+    return (
+        "So replay costs next to nothing in the limit; what it costs in training is its share of "
+        "the rows."
+    )
 
 
 @exercise(
@@ -145,13 +162,19 @@ def price(student):
     ),
 )
 def mix(student):
-    """Return one (inputs, labels) whose row b comes from batch i with chance shares[i].
+    """Return one (inputs, labels) whose row b is row b of batch i with chance shares[i].
 
     A row stays whole, and its labels belong to its inputs.
     """
     for shares in ((0.8, 0.2), (0.5, 0.3, 0.2)):
         batches = _numbered(len(shares), 600)
-        from_where = _sources(student(batches, shares, _seeded(0)), batches)
+        mixed = student(batches, shares, _seeded(0))
+        from_where = _sources(mixed, batches)
+        if len(mixed[0][:, 0].unique()) < len(from_where) / 2:
+            fail(
+                "expected other rows of a text each time, got the same row again and again; take "
+                "row b"
+            )
         again = _sources(student(batches, shares, _seeded(0)), batches)
         if not torch.equal(from_where, again):
             fail("expected the same rows for the same seed, got others; draw with `rng` alone")
@@ -190,6 +213,8 @@ def _sources(got: object, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
         if not isinstance(part, Tensor) or part.shape != shape:
             fail(f"expected {name} of shape {tuple(shape)}, got {brief(part)}")
     inputs, labels = got
+    if (inputs[:, 0] == labels[:, 0] + 1).all():
+        fail("inputs and labels have changed places; return (inputs, labels)")
     steps = torch.arange(4) * 2
     if (inputs != inputs[:, :1] + steps).any() or (inputs[:, 0] % 8).any():
         fail("expected whole rows, got tokens of two texts in one row; choose once for each row")
@@ -232,7 +257,10 @@ def planted_join(old, new):
     planted=planted_join,
 )
 def join(student):
-    """Mend it: the words of both lists, each once, so that a model of `old` still knows its ids."""
+    """Mend it: the words of both lists, each once, so that a model of `old` still knows its ids.
+
+    The added words stand in the order of `new`.
+    """
     for old, new in (
         (["<s>", "is", "anna", "attic"], ["<s>", "deck", "is", "ben"]),
         (["b", "a"], ["c", "a", "d"]),
@@ -289,6 +317,9 @@ def new_words(student):
         "That is how many different words are new, as a share of the joint vocabulary.": (
             len(kinds - known) / len(lab.vocabulary(lab.WORLD, HARBOUR))
         ),
+        "Divide by the words of the text: it ends with a whole story, so there are over 20,000.": (
+            share * len(words) / 20_000
+        ),
     }
-    expect_number(student.value, share, tolerance=1e-3, mistakes=mistakes)
+    expect_number(student.value, share, tolerance=5e-4, mistakes=mistakes)
     return "The other words are old ones in new company: there pretraining helps, and misleads."

@@ -56,7 +56,7 @@ def trade_off(
     """
     with styled():
         figure, (axes,) = blank(height=3.6)
-        axes.set(xlabel=f"loss in the new domain, {unit}", ylabel="loss in the old domain")
+        axes.set(xlabel=f"loss in the new domain, {unit}", ylabel=f"loss in the old domain, {unit}")
         axes.grid()
         axes.margins(0.14)
         for position, (label, runs) in enumerate(curves.items()):
