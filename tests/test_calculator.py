@@ -47,7 +47,8 @@ def test_a_large_or_small_number_is_said_with_a_power_of_ten(value, said):
 
 
 @pytest.mark.parametrize(
-    ("count", "said"), [(2e12, "2 trillion"), (1.5e9, "1.5 billion"), (999.0, "999")]
+    ("count", "said"),
+    [(2e12, "2 trillion"), (1.5e9, "1.5 billion"), (999.0, "999"), (999_999_999, "1 billion")],
 )
 def test_a_count_is_said_in_words(count, said):
     assert large(count) == said
@@ -56,12 +57,17 @@ def test_a_count_is_said_in_words(count, said):
 def test_the_dials_stand_near_the_start_and_change_the_answer():
     box = scaling_calculator([LAPTOP, A100], (175e9, 310e9))
     (size, text, machine), answer = box.children[0].children, box.children[1]
-    assert (size.value, text.value) == (2e11, 5e11)
+    assert (size.value, text.value) == (2e11, 2e11)
     before = answer.value
     machine.value = 1
     assert "NVIDIA A100" in answer.value != before
     size.value = 1e6
     assert "1 million weights" in answer.value
+
+
+@pytest.mark.parametrize(("start", "step"), [(1.4e6, 1e6), (1.5e6, 2e6), (4e6, 5e6), (1, 1e3)])
+def test_the_nearest_step_is_nearest_in_powers_of_ten(start, step):
+    assert scaling_calculator([A100], (start, 1e9)).children[0].children[0].value == step
 
 
 def test_the_name_of_a_machine_is_shown_as_it_is():
@@ -89,4 +95,15 @@ def test_the_law_is_drawn_through_every_run_with_both_floors_and_the_run_it_neve
         "fitted floor 0.500",
     ]
     png(figure)
+    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert ticks == ["10k", "100k", "300k"]
     assert len(law_figure(runs, law).axes[0].texts) == 3  # no exact floor, no sixth run
+
+
+def test_the_star_has_the_colour_of_its_size_and_large_texts_have_short_names():
+    law = Law(0.5, 8.0, 0.5, 900.0, 0.75, 0.0)
+    runs = [(n, d, law(n, d)) for n in (100, 1000) for d in (10**6, 999_999_999)]
+    axes = law_figure(runs, law, check=(100, 1.5e10, 0.7)).axes[0]
+    lines = {line.get_marker(): line.get_color() for line in axes.lines}
+    assert lines["*"] == axes.lines[0].get_color() != axes.lines[2].get_color()
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1M", "1B", "15B"]

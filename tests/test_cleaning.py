@@ -115,6 +115,8 @@ def test_a_report_counts_pages_and_words():
 def test_text_that_was_read_in_the_wrong_encoding_is_read_again():
     meant = "the café – it’s open – costs 5 €"
     assert repaired(meant.encode("utf-8").decode("cp1252")) == meant
+    quoted = "“the café”"  # the last byte of ” is none of cp1252's; browsers leave it as it is
+    assert repaired("â€œthe cafÃ©â€\x9d") == quoted
     assert repaired(meant) == meant
     assert repaired("ﬁve\u00a0coins\uff0e") == "five coins."
 
@@ -268,6 +270,12 @@ def test_addresses_and_numbers_are_masked_and_little_else(text, masked):
     assert texts(mask_personal(pages_of(text))) == [masked or text]
 
 
+def test_an_address_is_sought_only_where_a_word_begins():
+    text = "anna@example.org"  # else each letter of a long word starts a search of its own
+    assert cleaning.EMAIL.match(text)
+    assert not any(cleaning.EMAIL.match(text, place) for place in range(1, len(text)))
+
+
 # -- bad input
 
 
@@ -294,6 +302,12 @@ def test_no_pages_have_no_near_copies_and_no_copies():
 def test_a_dial_out_of_range_gets_one_sentence(dials):
     with pytest.raises(ValueError, match="drop_near_copies: expected"):
         drop_near_copies(pages_of("a b c"), seeded(0), **dials)
+
+
+def test_pages_without_numbers_of_their_own_cannot_be_compared():
+    pages = [Page(text="one"), Page(text="two")]
+    with pytest.raises(ValueError, match="report: expected a number of its own for each page"):
+        report(pages, pages[:1], "copy")
 
 
 def test_no_step_looks_at_the_marks(stages):

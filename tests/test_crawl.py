@@ -69,7 +69,7 @@ def test_copies_follow_the_law_of_zipf(pages):
 def test_a_copy_is_a_later_page_with_the_same_words_and_a_near_copy_with_a_few_others(pages):
     plain = [page for page in pages if page.story and not page.marks & {"mojibake", "lost"}]
     plain = [page for page in plain if "personal" not in page.marks]
-    first = {}
+    first, met = {}, 0
     for page in plain:
         text = max(page.text.split("\n"), key=len)
         seen = first.setdefault(page.story, [])
@@ -79,7 +79,9 @@ def test_a_copy_is_a_later_page_with_the_same_words_and_a_near_copy_with_a_few_o
                 for other in seen
             ]
             assert 1 <= min(differ) <= 2 * crawl.CHANGED
+            met += 1
         seen.append(text)
+    assert met > 0
 
 
 def test_mojibake_is_utf8_that_was_read_as_cp1252(pages):
@@ -107,6 +109,16 @@ def test_addresses_belong_to_nobody(pages):
         assert bool(emails or phones) == ("personal" in page.marks)
         found += len(emails) + len(phones)
     assert found > 20
+
+
+def test_each_person_of_a_large_world_has_a_reserved_telephone_number():
+    one = lab.WORLD.people[0]
+    people = tuple(replace(one, name=f"{one.name}{n}") for n in range(40))
+    world, rng = replace(lab.WORLD, people=people), seeded(0)
+    texts = [crawl._with_address("a . b . c .", world, rng) for _ in range(600)]
+    numbers = {number for text in texts for number in re.findall(r"\d+-(\d+)", text)}
+    assert len(numbers) > 9
+    assert all(len(number) == 4 and "0100" <= number <= "0199" for number in numbers)
 
 
 def test_spam_holds_the_words_of_a_story_or_one_thing_again_and_again(pages):

@@ -380,6 +380,12 @@ def test_without_torchrun_the_command_says_what_to_type(monkeypatch):
         together.main([])
 
 
+def test_no_steps_between_lines_are_refused_with_a_sentence(capsys):
+    with pytest.raises(SystemExit):
+        together.main(["--every", "0"])
+    assert "--every: expected at least 1, got 0; give a number of steps" in capsys.readouterr().err
+
+
 def test_a_torch_that_cannot_shard_on_processors_is_named(monkeypatch):
     monkeypatch.setattr(torch.cpu, "Stream", object)
     with pytest.raises(ValueError, match=r"^shard: expected a torch whose FSDP2 works on process"):

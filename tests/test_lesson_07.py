@@ -123,7 +123,22 @@ def by_least_squares(tokens, losses, floor):
     return [height.exp(), slope]
 
 
-@pytest.mark.parametrize("answer", [by_polyfit, by_least_squares])
+def by_numpy_alone(tokens, losses, floor):
+    slope, height = numpy.polyfit(numpy.log(tokens), numpy.log(numpy.array(losses) - floor), 1)
+    return numpy.array([numpy.exp(height), -slope])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        by_polyfit,
+        by_least_squares,
+        by_numpy_alone,
+        lambda d, L, E: tuple(map(numpy.float32, by_polyfit(d, L, E))),
+        lambda d, L, E: tuple(map(numpy.array, by_polyfit(d, L, E))),
+        lambda d, L, E: torch.stack(by_least_squares(d, L, E)),
+    ],
+)
 def test_every_way_to_fit_a_line_passes(answer, capsys):
     assert "passed" in said(lesson.power_law, answer, capsys)
 
@@ -137,6 +152,9 @@ def test_every_way_to_fit_a_line_passes(answer, capsys):
         (lambda d, L, E: by_polyfit(d, L, E)[::-1], "changed places"),
         (lambda d, L, E: by_polyfit(d, L, E)[0], "expected two numbers"),
         (lambda d, L, E: ("A", "a"), "expected a number for A"),
+        (lambda d, L, E: (by_polyfit(d, L, E)[0], None), "expected a number for a"),
+        (lambda d, L, E: by_numpy_alone(d, L, E)[:1], "expected two numbers"),
+        (lambda d, L, E: numpy.array(1.0), "expected two numbers"),
     ],
 )
 def test_a_wrong_line_is_named(answer, words, capsys):
@@ -192,6 +210,10 @@ def test_every_way_to_drop_copies_passes(answer, capsys):
         (lambda pages: with_a_set(pages)[::-1], "keep that of the crawl"),
         (lambda pages: {p.text for p in pages}, "expected a list of pages"),
         (lambda pages: pages, "Nothing was dropped"),
+        (
+            lambda pages: [dataclasses.replace(p, text=p.text.lower()) for p in with_a_set(pages)],
+            "expected the pages as they are",
+        ),
         (lambda pages: print(with_a_set(pages)), "end the function"),
     ],
 )

@@ -125,13 +125,31 @@ def test_without_sums_drops_whole_stories_and_only_those_that_hold_one():
     assert {have + found for have, found in probes.HELD_OUT_SUMS} <= totals  # by other ways
 
 
+def test_a_text_that_ends_anywhere_can_be_searched_for_sums():
+    words = "<s> anna is here . anna finds two apples . anna loses one apple .".split()
+    words += "how many apples does anna have ? one".split()
+    for end in range(1, len(words) + 1):
+        assert probes.without_sums(words[:end]) == words[:end]
+    assert list(probes._sums(words)) == [(0, 2), (2, -1)]
+
+
 def test_a_sum_is_held_out_exactly_where_its_probe_says_so(asked):
     vocabulary = lab.vocabulary()
     for name in ("counting", "counting, new"):
         for choice in asked[name]:
             story = [*vocabulary.tokens_of(choice.prompt), vocabulary.decode(choice.options[0])]
-            held_out = bool(probes.HELD_OUT_SUMS & set(probes._sums(story)))
-            assert held_out or name == "counting"
+            rows = list(probes._counts(story))
+            place, owner, told, _ = rows[-1]
+            assert (place, told) == (len(story) - 1, None)
+            asked_for = [
+                (have, found) for _, who, found, have in rows if who == owner and found is not None
+            ]
+            assert (asked_for[-1] in probes.HELD_OUT_SUMS) is (name == "counting, new")
+
+
+def test_a_model_that_has_diverged_is_not_given_a_share(asked):
+    with pytest.raises(ValueError, match="measure: expected log P of each option, got nan"):
+        measure(lambda ids: torch.full((*ids.shape, V), math.nan), asked)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from course_lm.models.transformer import Transformer, TransformerConfig
 from course_lm.training.losses import cross_entropy
 from course_lm.training.scaling import (
     A100,
+    GENTLEST,
     H100,
     PUBLISHED,
     STEEPEST,
@@ -39,6 +40,16 @@ def test_n_counts_matrices_and_norms_of_the_blocks_and_no_embedding(width, layer
 def test_n_of_an_rnn_leaves_its_embedding_and_head_out():
     model = RNN(RNNConfig(vocab_size=50, width=8), torch.Generator())
     assert body_weights(model) < sum(w.numel() for w in model.parameters()) - 50 * 8
+
+
+def test_n_leaves_tables_of_rows_out():
+    class WithTable(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.grams = torch.nn.Embedding(1000, 4)
+            self.blocks = torch.nn.Linear(4, 4, bias=False)
+
+    assert body_weights(WithTable()) == 16
 
 
 def test_six_n_d_is_what_torch_counts_where_the_text_is_short():
@@ -106,6 +117,18 @@ def test_no_exponent_is_steeper_than_those_of_the_papers():
     found = fit_law(*zip(*GRID, strict=True), losses)
     assert found.a <= STEEPEST + 1e-9
     assert found.b <= STEEPEST + 1e-9
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [lambda n, d: 1.0, lambda n, d: 0.6 + 100 * d**-0.5, lambda n, d: 0.6 + 8 * n**-0.5],
+    ids=["nothing helps", "size does not help", "text does not help"],
+)
+def test_what_does_not_help_has_no_term_and_the_floor_stays_the_floor(loss):
+    found = fit_law(*zip(*((n, d, loss(n, d)) for n, d in GRID), strict=True))
+    assert found.floor == pytest.approx(loss(math.inf, math.inf), abs=1e-6)
+    assert min(found.a, found.b) >= GENTLEST - 1e-9
+    assert found(1e12, 1e12) == pytest.approx(loss(1e12, 1e12), abs=1e-3)
 
 
 def test_leaving_one_out_spreads_with_the_noise():

@@ -34,6 +34,20 @@ def test_the_line_names_every_size_from_large_to_small_and_marks_ours():
     assert figure.numbers == [["large", "4.00 TB"], ["middle", "1.00 TB"], ["small", "2.00 MB"]]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "named"),
+    [
+        (SIZES, ["large", "middle"]),
+        ({"one": 1e6, "two": 1e6}, ["one"]),
+        ({"one": 1e6, "nearly one": 0.95e6, "far": 1e4}, ["one", "far"]),
+        ({"one": 1e6, "a name longer than its square is wide": 1e5}, ["one"]),
+    ],
+)
+def test_a_square_is_named_where_its_name_has_room(sizes, named):
+    squares = size_figure(sizes).axes[0]
+    assert [text.get_text() for text in squares.texts] == named
+
+
 def test_names_from_outside_are_drawn_as_they_are():
     labels = size_figure({"$x_1$": 1e3}).axes[1].get_yticklabels()
     assert labels[0].get_text() == "$x_1$"

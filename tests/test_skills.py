@@ -26,6 +26,11 @@ def test_a_skill_has_come_half_of_the_way_from_chance_to_one_if_it_stays():
     assert words == [2000, 1000, math.inf]
 
 
+def test_a_skill_that_could_not_be_measured_has_not_come():
+    points = [Checkpoint(1, 1.0, {"new": 1.0}), Checkpoint(2, 1.0, {"new": math.nan})]
+    assert arrival(points, "new", 0.5) == math.inf
+
+
 def test_the_first_skill_stands_on_top_and_the_numbers_are_all_there():
     figure = skill_map(POINTS, CHANCES)
     axes = figure.axes[0]

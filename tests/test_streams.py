@@ -17,11 +17,19 @@ LINES = "\n".join(map(json.dumps, RECORDS)).encode()
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    def refuse(*_):
-        raise AssertionError("a local shard asked for the network")
+    config = importlib.import_module("datasets").config
+    monkeypatch.setattr(config, "HF_UPDATE_DOWNLOAD_COUNTS", True)
+    monkeypatch.setattr(config, "HF_HUB_OFFLINE", False)
+    asked = []  # the library swallows what is raised: note it, and look at the end
+
+    def refuse(*where):
+        asked.append(where)
+        raise OSError("no network here")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
+    assert not asked
 
 
 @pytest.fixture
@@ -51,15 +59,23 @@ def test_a_local_shard_gives_its_texts_in_order_without_a_network(name, write, t
     assert list(texts) == [record["text"] for record in RECORDS[2:]]
 
 
+@pytest.mark.parametrize("name", ["some[1].jsonl", "so*me.jsonl", "some?.jsonl"])
+def test_a_name_with_signs_of_a_pattern_is_that_file_alone(name, write):
+    write("some1.jsonl", b'{"text": "another"}')
+    write("so-me.jsonl", b'{"text": "another"}')
+    assert list(stream_texts(write(name, b'{"text": "mine"}'))) == ["mine"]
+
+
 def test_another_column_is_read_by_its_name(write):
     path = write("some.jsonl", b'{"body": "one", "text": 1}\n{"body": "two", "text": 2}')
     assert list(stream_texts(str(path), column="body")) == ["one", "two"]
 
 
-@pytest.mark.parametrize("column", ["body", "id"])
-def test_a_record_without_a_text_names_the_columns_that_there_are(column, write):
+@pytest.mark.parametrize(("column", "kind"), [("body", "nothing"), ("id", "int")])
+def test_a_record_without_a_text_names_the_columns_that_there_are(column, kind, write):
     said = (
-        rf"expected a text in the column '{column}', got the columns 'text', 'id' in .*jsonl; name"
+        rf"expected a text in the column '{column}', got {kind} there and the columns 'text', 'id' "
+        r"in .*jsonl; name"
     )
     with pytest.raises(ValueError, match=said):
         next(stream_texts(write("some.jsonl"), column=column))
@@ -70,7 +86,9 @@ def test_a_record_without_a_text_names_the_columns_that_there_are(column, write)
     [
         ("bad.jsonl", b'{"text": "one"}\n{"text": two', "expected records that can be read"),
         ("bad.jsonl.gz", b"not compressed", "expected records that can be read, got BadGzipFile"),
+        ("cut.jsonl.gz", gzip.compress(LINES)[:-30], "expected records that can be read"),
         ("bad.parquet", b"not a table", "expected records that can be read"),
+        ("null.jsonl", b'{"text": null}', "expected a text in the column 'text', got NoneType"),
         ("empty.jsonl", b"", "expected a file with records, got an empty file"),
         ("some.csv", b"text\none", "expected a name that ends in .jsonl, .jsonl.gz, .parquet, got"),
     ],
@@ -87,6 +105,11 @@ def test_a_name_from_the_hub_is_not_fetched_unless_asked():
         ValueError, match="got nothing at HuggingFaceFW/fineweb; check the path, or"
     ):
         stream_texts("HuggingFaceFW/fineweb")
+
+
+def test_a_part_of_a_local_shard_is_refused(write):
+    with pytest.raises(ValueError, match="no part of a local shard, got 'some'; leave it out, or"):
+        stream_texts(write("some.jsonl"), part="some")
 
 
 def test_asking_for_a_download_hands_the_name_and_the_part_to_the_library(monkeypatch):

@@ -94,22 +94,24 @@ def main(folder: Path = FOLDER, recipe: Recipe = RECIPE, words: int = WORDS) -> 
     facts = {"loss": evaluate(model, batches), "floor": lab.floor(unread)}
     facts |= {"tokens": step.tokens, "seconds": round(step.seconds)}
     path = save(folder / "foundation.safetensors", model, vocabulary=VOCABULARY, **facts)
-    path.with_suffix(".md").write_text(card(model, facts), "utf-8")
+    path.with_suffix(".md").write_text(card(model, facts, recipe, words), "utf-8")
     return path
 
 
-def card(model: Transformer, facts: Mapping[str, float]) -> str:
+def card(
+    model: Transformer, facts: Mapping[str, float], recipe: Recipe = RECIPE, words: int = WORDS
+) -> str:
     """What the model is, what it reached, and what it cannot do, as Markdown."""
     config = model.config
     sizes = {name: getattr(config, name) for name in config.__dataclass_fields__}
-    budget = {name: getattr(RECIPE, name) for name in ("steps", "rate", "matrix_rate")}
+    budget = {name: getattr(recipe, name) for name in ("steps", "rate", "matrix_rate")}
     return CARD.format(
         **facts,
         **sizes,
         **budget,
         minutes=facts["seconds"] / 60,
         weights=sum(weight.numel() for weight in model.parameters()),
-        words=WORDS,
+        words=words,
         new_words=NEW_WORDS,
         window=WINDOW,
         batch=BATCH,

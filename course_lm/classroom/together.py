@@ -25,9 +25,9 @@ from course_lm.training.loop import Optimisers, Recipe, Step, make_optimisers
 CONTEXT = 32
 
 
-def begin(recipe: Recipe, seed: int = 0) -> checkpoints.Saved:
+def begin(recipe: Recipe) -> checkpoints.Saved:
     """A new model of the lab language with its optimisers, and the rng of its batches."""
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(0)
     shape = {"context": CONTEXT, "width": 64, "layers": 2, "hidden": 176}
     model = Transformer(TransformerConfig(vocab_size=len(lab.vocabulary()), **shape), rng)
     return checkpoints.Saved(model, make_optimisers(model, recipe), rng, {})
@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, help="file to go on from and to write to")
     parser.add_argument("--shard", action="store_true", help="FSDP2 in place of data parallel")
     options = parser.parse_args(arguments)
+    if options.every < 1:
+        parser.error(f"--every: expected at least 1, got {options.every}; give a number of steps")
     try:
         with processes() as (rank, world):
             _train(options, rank, world)

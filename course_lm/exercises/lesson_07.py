@@ -195,6 +195,7 @@ def power_law(student):
     for tokens, floor, A, a, noise in cases:
         losses = [floor + A * d**-a * math.exp(e) for d, e in zip(tokens, noise, strict=True)]
         got = student(tokens, losses, floor)
+        got = got.tolist() if getattr(got, "ndim", None) == 1 else got
         if not isinstance(got, tuple | list) or len(got) != 2:
             fail(f"expected two numbers (A, a), got {brief(got)}")
         right, slips = _line(tokens, losses, floor), _law_slips(tokens, losses, floor)
@@ -206,9 +207,7 @@ def power_law(student):
 
 def _expect_part(name: str, got: object, right: float, mistakes: dict[str, float]) -> None:
     mistakes = {text: v for text, v in mistakes.items() if abs(v / right - 1) > 1e-3}
-    if isinstance(got, Tensor) and got.ndim == 0:
-        got = got.item()
-    if isinstance(got, bool) or not isinstance(got, int | float):
+    if isinstance(got, str | bool | None):
         fail(f"expected a number for {name}, got {brief(got)}")
     expect_number(got, right, tolerance=1e-4, mistakes=mistakes)
 
@@ -266,6 +265,8 @@ def drop_copies(student):
         if sorted(numbers) == right != numbers:
             fail("the right pages, in another order; keep that of the crawl")
         expect_equal(numbers, right, mistakes=mistakes)
+        if any(page not in pages for page in got):
+            fail("expected the pages as they are, got changed ones; compare a copy of the text")
     return "A hash of 32 bytes a page is all one must remember; a billion pages take 32 GB."
 
 

@@ -19,10 +19,10 @@ from torch import Tensor
 from .crawl import Page
 from .tokens import split_words
 
-LOST_LETTER = "\N{REPLACEMENT CHARACTER}"
-PRIME = 2**31 - 1
+NOT_IN_CP1252 = "\x81\x8d\x8f\x90\x9d"  # read as they are, as browsers do
+LOST_LETTER, PRIME = "\N{REPLACEMENT CHARACTER}", 2**31 - 1
 FEWEST_WORDS, MOST_OF_ONE_WORD, MOST_SIGNS, MOST_RARE_PAIRS = 20, 0.2, 0.25, 0.25
-EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 PHONE = re.compile(r"(?<![\w-])(?:\+?\d{1,3}[ -])?(?:\(?\d{3}\)?[ -])?\d{3}-\d{4}(?![\w-])")
 
 
@@ -39,22 +39,22 @@ def repaired(line: str) -> str:
     'the dog near the café sleeps .'
     """
     with suppress(UnicodeError):  # then it was right as it stood
-        line = line.encode("cp1252").decode("utf-8")
+        codes = (s.encode("latin-1" if s in NOT_IN_CP1252 else "cp1252") for s in line)
+        line = b"".join(codes).decode("utf-8")
     return unicodedata.normalize("NFKC", line)
 
 
-def strip_boilerplate(pages: Sequence[Page], share: float = 0.5) -> list[Page]:
-    """Cut every line that stands on at least `share` of the pages of its site, and on three.
+def strip_boilerplate(pages: Sequence[Page]) -> list[Page]:
+    """Cut every line that stands on at least half of the pages of its site, and on three.
 
-    Counted site by site: a story that many sites have copied is no boilerplate. Pages of nothing
-    else are dropped.
+    Counted site by site: a story that many sites copied is none. Pages of nothing else are dropped.
     """
     sizes, counts = Counter(page.site for page in pages), Counter()
     for page in pages:
         counts.update({(page.site, line) for line in page.text.split("\n")})
 
     def kept(page: Page) -> str:
-        most = max(3, share * sizes[page.site])
+        most = max(3, sizes[page.site] / 2)
         return "\n".join(s for s in page.text.split("\n") if counts[page.site, s] < most).strip()
 
     stripped = [replace(page, text=kept(page)) for page in pages]
@@ -69,10 +69,10 @@ def drop_copies(pages: Sequence[Page]) -> list[Page]:
     return list(first.values())
 
 
-def shingles(text: str, length: int = 3) -> frozenset[int]:
-    """The runs of `length` words of a text, each as a number (its CRC-32) below PRIME."""
+def shingles(text: str) -> frozenset[int]:
+    """The runs of three words of a text, each as a number (its CRC-32) below PRIME."""
     words = split_words(text)
-    runs = (" ".join(words[i : i + length]) for i in range(max(1, len(words) - length + 1)))
+    runs = (" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2)))
     return frozenset(zlib.crc32(run.encode()) % PRIME for run in runs)
 
 
@@ -90,9 +90,9 @@ def signatures(sets: Iterable[Collection[int]], size: int, rng: torch.Generator)
     """MinHash (Broder 1997): for each set the minima of `size` random hash functions, (N, size).
 
     h(s) = (a s + b) mod PRIME, with a and b drawn for each function. The smallest number of A ∪ B
-    is as likely to be any of its members, and it is the minimum of both sets if both hold that
-    member, so P(minima equal) = |A ∩ B| / |A ∪ B|. The share of equal minima estimates it, with a
-    variance of J (1 − J) / size.
+    is about as likely to be any of its members (exactly so for random permutations), and it is the
+    minimum of both sets if both hold that member, so P(minima equal) is about |A ∩ B| / |A ∪ B|.
+    The share of equal minima estimates it, with a variance of about J (1 − J) / size.
     """
     a = torch.randint(1, PRIME, (size, 1), generator=rng)
     b = torch.randint(PRIME, (size, 1), generator=rng)
@@ -115,7 +115,7 @@ def drop_near_copies(
     bands: int = 16,
     rows: int = 4,
 ) -> list[Page]:
-    """Drop pages whose runs of three words are to at least `similarity` those of an earlier page.
+    """Drop pages whose runs of three words are to `similarity` those of an earlier one that stays.
 
     Only pages that share a band of MinHash are compared (Lee 2022), instead of all N² / 2 pairs; a
     pair of Jaccard J is met with `band_probability(J, bands, rows)`.
@@ -147,7 +147,7 @@ def filter_quality(pages: Sequence[Page]) -> list[Page]:
 def common_pairs(pages: Sequence[Page]) -> frozenset[tuple[str, str]]:
     """Neighbouring words that stand together on 1 % of the pages or more: how language goes here.
 
-    A small language model does this better (Wenzek 2020 keep what one finds likely).
+    Needs some hundred pages. A small language model does it better (Wenzek 2020).
     """
     counts = Counter()
     for page in pages:
@@ -161,12 +161,10 @@ def faults(text: str, common: Collection[tuple[str, str]]) -> list[str]:
     if len(words) < FEWEST_WORDS:
         return [f"fewer than {FEWEST_WORDS} words"]
     total, pairs = len(words), list(pairwise(words))
+    signs = sum(not word[0].isalnum() for word in words)
     shares = {
         "one word again and again": (max(Counter(words).values()) / total, MOST_OF_ONE_WORD),
-        "more signs than sentences need": (
-            sum(not word[0].isalnum() for word in words) / total,
-            MOST_SIGNS,
-        ),
+        "more signs than sentences need": (signs / total, MOST_SIGNS),
         "words in an unheard-of order": (
             sum(pair not in common for pair in pairs) / len(pairs),
             MOST_RARE_PAIRS,
@@ -197,6 +195,8 @@ class Report:
 
 def report(before: Sequence[Page], after: Sequence[Page], *marks: str) -> Report:
     """Compare the pages after a step with those before; it was after pages with one of `marks`."""
+    if len({page.number for page in before}) < len(before):
+        raise ValueError("report: expected a number of its own for each page; number them")
     texts = {page.number: page.text for page in after}
     touched = {page.number for page in before if texts.get(page.number) != page.text}
     wanted = {page.number for page in before if page.marks.intersection(marks)}

@@ -17,7 +17,7 @@ from .stories import START
 from .world import World
 
 SITES = 12
-# Shares of the number of stories, but PERSONAL: of the stories; MOJIBAKE and LOST: of the pages.
+# Shares of the number of stories; MOJIBAKE: of all pages with a text and no lost letters.
 COPIES, SPAM, EMPTY = 0.25, 0.8, 0.1  # the most popular story has COPIES * stories copies
 PERSONAL, MOJIBAKE, LOST = 0.15, 0.2, 0.05
 CHANGED = 3  # words of an altered copy
@@ -45,7 +45,7 @@ class Page:
 
 
 def crawl(stories: int, rng: torch.Generator, world: World = lab.WORLD) -> list[Page]:
-    """About 3.4 pages for each of `stories` lab stories, in random order, with their marks."""
+    """Two to four pages for each of `stories` lab stories, in random order, with their marks."""
     if stories < 20:
         raise ValueError(f"crawl: expected at least 20 stories, got {stories}; ask for more")
     texts = story_texts(stories + round(SPAM * stories), rng, world)
@@ -80,7 +80,10 @@ def _with_address(text: str, world: World, rng: torch.Generator) -> str:
         return text
     who = _pick(range(len(world.people)), rng)
     name = world.people[who].name
-    ways = (f"call {name} at 555-01{11 * who + 5:02} .", f"write to {name}@mail.example.org .")
+    ways = (
+        f"call {name} at 555-01{(11 * who + 5) % 100:02} .",
+        f"write to {name}@mail.example.org .",
+    )
     sentences = text.split(" . ")
     at = 1 + _pick(range(len(sentences) - 1), rng)
     return " . ".join([*sentences[:at], _pick(ways, rng).removesuffix(" ."), *sentences[at:]])

@@ -1,11 +1,12 @@
 """From gradients to better weights: AdamW, Muon, Adagrad, and which weights go to which.
 
-Both keep one running mean of the gradients, or momentum. AdamW divides it, number by number, by the
-usual size of that number's gradient. Muon looks at a matrix as a whole: it replaces the momentum by
-the nearest matrix whose singular values are all 1, so that no direction is left behind. That makes
-sense for a matrix that maps vectors to vectors; rows of an embedding, the rows of the output that
-stand for tokens, biases and scales are no such maps and go to AdamW. Adagrad is for tables of which
-a batch looks up a few rows (`models/grams.py`): a row that is seldom seen moves far when it is.
+AdamW and Muon keep one running mean of the gradients, or momentum. AdamW divides it, number by
+number, by the usual size of that number's gradient. Muon looks at a matrix as a whole: it replaces
+the momentum by the nearest matrix whose singular values are all 1, so that no direction is left
+behind. That makes sense for a matrix that maps vectors to vectors; rows of an embedding, the rows
+of the output that stand for tokens, biases and scales are no such maps and go to AdamW. Adagrad is
+for tables of which a batch looks up a few rows (`models/grams.py`): a row that is seldom seen moves
+far when it is.
 
 Source: Kingma and Ba 2015, Loshchilov and Hutter 2019 (AdamW); Jordan 2024 (Muon); Duchi 2011
 (Adagrad).

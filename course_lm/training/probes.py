@@ -18,8 +18,7 @@ from course_lm.language import lab
 from course_lm.language.world import NUMBERS, World
 from course_lm.models.contract import Model
 
-LONGEST = 64  # words of a beginning
-ROWS = 64  # texts that are read at once
+LONGEST, ROWS = 64, 64  # words of a beginning; texts that are read at once
 SAMPLE, MOST_SAMPLES = 4_000, 120  # words drawn at once, and how often at most
 OFTEN = 0.05  # weight of a fact that is stated often
 HELD_OUT_SUMS = frozenset({(1, 4), (2, 3), (2, 5), (3, 3), (4, 2), (4, 5), (5, 3)})  # (have, finds)
@@ -43,6 +42,8 @@ def measure(model: Model, probes: Probes) -> dict[str, float]:
     model that prefers nothing is at chance.
     """
     log_probs = option_log_probs(model, [choice for group in probes.values() for choice in group])
+    if torch.cat(log_probs).isnan().any():
+        raise ValueError("measure: expected log P of each option, got nan; take a sound model")
     rows = iter(log_probs)
     shares = {}
     for name, group in probes.items():
@@ -202,7 +203,7 @@ def _counting(story: list[str]) -> Iterator[Question]:
 def _counts(story: list[str]) -> Iterator[tuple[int, str, int | None, int]]:
     """(place of a number, its owner, change or None where it is told, had before it)."""
     count: dict[str, int] = {}
-    for place, word in enumerate(story):
+    for place, word in enumerate(story[:-1]):  # the last one tells nothing more
         if word in ("finds", "loses"):
             owner, sign = story[place - 1], 1 if word == "finds" else -1
             change = sign * (NUMBERS.index(story[place + 1]) + 1)

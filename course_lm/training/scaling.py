@@ -6,7 +6,8 @@ E the floor that no size passes. The cost: C = 6 N D products and sums.
 Source: Kaplan 2020 (power laws, 6 N D); Hoffmann 2022 (the sum of two powers and a floor).
 Departures: exponents are searched on a grid and the rest is least squares of the relative error,
 where Hoffmann follows the gradient of a Huber loss of log L. The grid ends at 0.6, above all that
-the two papers found: with few noisy runs a steeper power only moves its part into the floor.
+the two papers found: with few noisy runs a steeper power only moves its part into the floor. It
+begins at 0.05: a gentler power is almost a constant and would take the floor for itself.
 """
 
 from collections.abc import Sequence
@@ -15,15 +16,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .optimisers import NOT_MAPS
+
 DAY = 86_400  # seconds
-STEEPEST = 0.6
+GENTLEST, STEEPEST = 0.05, 0.6  # exponents
 COARSE = torch.arange(1, 13, dtype=torch.float64) * 0.05  # exponents that are tried first
 
 
 def body_weights(model: nn.Module) -> int:
-    """N: how many weights stand between the embedding and the last layer, the head."""
-    outside = ("embed.", "head.")
-    return sum(w.numel() for name, w in model.named_parameters() if not name.startswith(outside))
+    """N: how many weights stand between the embedding, or tables of rows, and the head."""
+    return sum(w.numel() for name, w in model.named_parameters() if not name.startswith(NOT_MAPS))
 
 
 def training_compute(weights: float, tokens: float) -> float:
@@ -78,7 +80,7 @@ class Published:
 
 # All weights, embeddings too, as the papers count them.
 PUBLISHED = (
-    Published("BERT large", 0.34e9, 137e9, "Devlin 2019"),
+    Published("BERT large", 0.34e9, 137e9, "Devlin 2019; tokens: Raffel 2020"),
     Published("GPT-3", 175e9, 300e9, "Brown 2020, table D.1"),
     Published("Chinchilla", 70e9, 1.4e12, "Hoffmann 2022"),
     Published("Llama 1", 65e9, 1.4e12, "Touvron 2023a"),
@@ -158,7 +160,7 @@ def _best(N: Tensor, D: Tensor, L: Tensor, some_a: Tensor, some_b: Tensor) -> La
 
 
 def _allowed(exponents: Tensor) -> Tensor:
-    return exponents[(exponents > 0) & (exponents < STEEPEST + 1e-9)]
+    return exponents[(exponents > GENTLEST - 1e-9) & (exponents < STEEPEST + 1e-9)]
 
 
 def leave_one_out(

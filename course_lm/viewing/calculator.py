@@ -1,5 +1,6 @@
 """How loss falls with size and text, in a figure; what it costs, in a sentence and three dials."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -13,6 +14,7 @@ Run = tuple[int, int, float]  # weights, tokens, loss
 SIZES = [digit * 10.0**power for power in range(3, 13) for digit in (1, 2, 5)]
 TEXTS = [digit * 10.0**power for power in range(5, 14) for digit in (1, 2, 5)]
 _WORDS = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e3, "thousand"))
+_SHORT = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1, ""))
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _UNITS = ((365.25, "years"), (1.0, "days"), (1 / 24, "hours"), (1 / 1440, "minutes"))
 
@@ -32,7 +34,7 @@ def law_figure(
         figure, (axes,) = blank(height=3.6)
         axes.set(xscale="log", xlabel="tokens read", ylabel="loss, nats per token")
         axes.grid(axis="y")
-        axes.set_xticks(sorted({*tokens}), [f"{d / 1000:.0f}k" for d in sorted({*tokens})])
+        axes.set_xticks(sorted({*tokens}), map(_short, sorted({*tokens})))
         axes.minorticks_off()
         labels = []
         for at, size in enumerate(sizes):
@@ -43,6 +45,7 @@ def law_figure(
             axes.plot([r[1] for r in own], [r[2] for r in own], marker, color=colour)
             labels.append((law(size, span[-1]), f"{large(size)} weights", colour))
         if check:
+            colour = UNNAMED[sizes.index(check[0]) % len(UNNAMED)]
             axes.plot(check[1], check[2], "*", ms=13, color=colour, mec="white", zorder=5)
         floors = {"floor": floor, "fitted floor": law.floor}
         for name, height in floors.items():
@@ -104,11 +107,19 @@ def scaling_calculator(machines: Sequence[Machine], start: tuple[float, float]) 
 
 
 def large(count: float) -> str:
-    """A count in words: 1.50 billion."""
+    """A count in words, to three digits: 1.5 billion."""
+    count = float(f"{count:.3g}")
     for unit, word in _WORDS:
         if count >= unit:
             return f"{count / unit:.3g} {word}"
     return f"{count:.3g}"
+
+
+def _short(count: float) -> str:
+    """A count for an axis: 16.4k."""
+    count = float(f"{count:.3g}")
+    unit, letter = next(row for row in _SHORT if count >= row[0])
+    return f"{count / unit:.3g}{letter}"
 
 
 def power(value: float) -> str:
@@ -128,7 +139,7 @@ def duration(days: float) -> str:
 
 
 def _dial(name: str, steps: Sequence[float], value: float) -> SelectionSlider:
-    nearest = min(steps, key=lambda step: abs(step - value) / step)
+    nearest = min(steps, key=lambda step: abs(math.log(step / value)))
     dial = SelectionSlider(options=[(large(s), s) for s in steps], value=nearest, description=name)
     dial.layout = Layout(width="330px")
     return dial

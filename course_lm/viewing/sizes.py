@@ -52,14 +52,15 @@ def size_figure(sizes: Mapping[str, float], ours: Collection[str] = ()) -> Drawi
 
 def _draw_squares(axes, rows, ours) -> None:
     """Squares inside one another, all in the lower left corner, named while there is room."""
-    largest = math.sqrt(rows[0][1])
-    for place, (name, size) in enumerate(rows):
+    largest, lowest = math.sqrt(rows[0][1]), math.inf  # height of the last name
+    for name, size in rows:
         side = math.sqrt(size) / largest
         if side < 0.01:
             break
         colour = COLOURS["model" if name in ours else "reference"]
         axes.add_patch(Rectangle((0, 0), side, side, fc=colour, ec="white", alpha=0.25, lw=0.8))
-        if place < 2:
+        if len(name) / 50 < side < lowest - 0.06:
+            lowest = side
             literal(axes.text(side / 2, side - 0.05, name, ha="center", va="top", size=8))
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="areas to scale")
     axes.set_xticks([])

@@ -66,7 +66,7 @@ def arrival(checkpoints: Sequence[Checkpoint], name: str, chance: float) -> floa
     """Words read when a skill has come half of the way from chance to 1, and stays; ∞ if never."""
     came = float("inf")
     for point in reversed(checkpoints):
-        if point.skills[name] < (1 + chance) / 2:
+        if not point.skills[name] >= (1 + chance) / 2:  # nan has not come
             break
         came = point.words
     return came
