@@ -53,6 +53,13 @@ def test_the_same_generator_asks_the_same_and_another_asks_something_else(asked)
     assert lab_probes(torch.Generator().manual_seed(1), count=12) != asked
 
 
+def test_the_wrong_options_stand_in_the_order_of_the_world(asked):
+    vocabulary, lands = lab.vocabulary(), list(dict.fromkeys(lab.WORLD.lands.values()))
+    for choice in asked["land, stated"] + asked["land, two steps"]:
+        right, *others = map(vocabulary.decode, choice.options)
+        assert others == [land for land in lands if land != right]
+
+
 def test_a_choice_by_hand():
     """P(1 | 0) = 2/3, P(2 | 0) = 1/3; after 1 comes 1 with 1/4; after 2 comes 2 with 3/4."""
     table = torch.tensor([[0, 2 / 3, 1 / 3], [0.5, 0.25, 0.25], [0.125, 0.125, 0.75]]).log()

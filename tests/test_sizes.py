@@ -39,7 +39,8 @@ def test_the_line_names_every_size_from_large_to_small_and_marks_ours():
     [
         (SIZES, ["large", "middle"]),
         ({"one": 1e6, "two": 1e6}, ["one"]),
-        ({"one": 1e6, "nearly one": 0.95e6, "far": 1e4}, ["one", "far"]),
+        ({"one": 1e6, "nearly one": 0.95e6, "far": 4e4}, ["one", "far"]),
+        ({"one": 1e6, "C4": 1e6 * 0.05**2}, ["one"]),
         ({"one": 1e6, "a name longer than its square is wide": 1e5}, ["one"]),
     ],
 )

@@ -115,7 +115,7 @@ def drop_near_copies(
     bands: int = 16,
     rows: int = 4,
 ) -> list[Page]:
-    """Drop pages whose runs of three words are to `similarity` those of an earlier one that stays.
+    """Drop pages whose runs of three words are to `similarity` or more those of a kept page.
 
     Only pages that share a band of MinHash are compared (Lee 2022), instead of all N² / 2 pairs; a
     pair of Jaccard J is met with `band_probability(J, bands, rows)`.

@@ -165,7 +165,8 @@ def _facts(story: list[str], world: World) -> Iterator[Question]:
     person = next(person for person in world.people if person.name == story[1])
     prompt = [*story[: story.index("takes") + 5], person.name]
     homes = sorted(world.lands, key=lambda town: town != person.home)
-    lands = sorted(set(world.lands.values()), key=lambda land: land != world.lands[person.home])
+    right = world.lands[person.home]
+    lands = [right, *(land for land in dict.fromkeys(world.lands.values()) if land != right)]
     often = "never" if not person.lives else "often" if person.lives > OFTEN else "rarely"
     yield f"home, {often}", ([*prompt, "lives", "in"], homes)
     if person.comes:

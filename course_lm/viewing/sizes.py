@@ -59,7 +59,7 @@ def _draw_squares(axes, rows, ours) -> None:
             break
         colour = COLOURS["model" if name in ours else "reference"]
         axes.add_patch(Rectangle((0, 0), side, side, fc=colour, ec="white", alpha=0.25, lw=0.8))
-        if len(name) / 50 < side < lowest - 0.06:
+        if max(0.1, len(name) / 50) < side < lowest - 0.06:
             lowest = side
             literal(axes.text(side / 2, side - 0.05, name, ha="center", va="top", size=8))
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="areas to scale")
