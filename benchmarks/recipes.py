@@ -90,7 +90,7 @@ class Effort:
 FULL = Effort(
     peer_steps=2_000,
     llama=(600, 900),
-    short=(80, 120, 180),
+    short=(80, 100, 120, 180),
     middle=(1_000, 1_300, 1_700),
     seconds=60,
     rounds=30,
