@@ -17,7 +17,7 @@ language, peers, race, recipes, run, speed, table = map(
     importlib.import_module,
     ("language", "peers", "race", "recipes", "run", "speed", "table"),
 )
-SETUPS = [recipes.LLAMA, recipes.LONG, *recipes.MINUTE.values()]
+SETUPS = [recipes.LLAMA, *recipes.MINUTE.values()]
 
 
 def seeded(seed=0):
