@@ -210,8 +210,8 @@ def _sources(got: object, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
     if not isinstance(got, tuple | list) or len(got) != 2:
         fail(f"expected a pair (inputs, labels), got {brief(got)}")
     for name, part in zip(("inputs", "labels"), got, strict=True):
-        if not isinstance(part, Tensor) or part.shape != shape:
-            fail(f"expected {name} of shape {tuple(shape)}, got {brief(part)}")
+        if not isinstance(part, Tensor) or part.shape != shape or part.is_floating_point():
+            fail(f"expected {name} of shape {tuple(shape)}, whole numbers, got {brief(part)}")
     inputs, labels = got
     if (inputs[:, 0] == labels[:, 0] + 1).all():
         fail("inputs and labels have changed places; return (inputs, labels)")
@@ -223,7 +223,12 @@ def _sources(got: object, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
             "expected the labels of the row that the inputs come from, got others; choose once, "
             "and use it for both"
         )
-    return inputs[:, 0] // (8 * len(inputs))
+    found = inputs[:, 0] // (8 * len(inputs))
+    if found.min() < 0 or found.max() >= len(batches):
+        fail(
+            "expected rows of the given batches, got others; choose rows and leave them as they are"
+        )
+    return found
 
 
 def _check_shares(got: Tensor, shares: Tensor) -> None:

@@ -80,7 +80,7 @@ def _draw_runs(
 ) -> None:
     colour = colour_of(label, position)
     xs, ys = [run.new for run in runs], [run.old for run in runs]
-    axes.plot(xs, ys, color=colour, marker=MARKERS[position], lw=1.0)
+    axes.plot(xs, ys, color=colour, marker=MARKERS[position % len(MARKERS)], lw=1.0)
     for run in runs:
         name = f"{label} {run.name}".strip() if run is runs[0] else run.name
         axes.annotate(name, (run.new, run.old), **_beside(colour))
