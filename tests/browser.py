@@ -156,6 +156,13 @@ def running(folder: pathlib.Path, title: str, *code: str):
         assert page.problems == []
 
 
+def read_group(page, starts: str) -> str:
+    """The text of the widget's picture, once its label begins like this."""
+    picture = page.locator(f"[role=group][aria-label^='{starts}']")
+    picture.wait_for(timeout=20_000)
+    return picture.inner_text()
+
+
 def screenshot(page, path: pathlib.Path) -> None:
     """Save what the window shows."""
     page.screenshot(path=str(path))

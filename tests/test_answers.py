@@ -1,21 +1,14 @@
 """What every exercise and question of every lesson keeps to, whatever it is answered with."""
 
+import importlib
+import pkgutil
 from copy import copy
 
 import numpy as np
 import pytest
 import torch
 
-from course_lm.exercises import (
-    lesson_01,
-    lesson_02,
-    lesson_03,
-    lesson_04,
-    lesson_05,
-    lesson_06,
-    lesson_07,
-    lesson_08,
-)
+from course_lm import exercises
 from course_lm.exercises.checking import Exercise
 from course_lm.exercises.quiz import Question
 
@@ -28,16 +21,8 @@ ANSWERS = {
     "nan": float("nan"),
     "an empty tensor": torch.empty(0),
 }
-LESSONS = (
-    lesson_01,
-    lesson_02,
-    lesson_03,
-    lesson_04,
-    lesson_05,
-    lesson_06,
-    lesson_07,
-    lesson_08,
-)
+NAMES = [m.name for m in pkgutil.iter_modules(exercises.__path__) if m.name.startswith("lesson_")]
+LESSONS = [importlib.import_module(f"course_lm.exercises.{name}") for name in NAMES]
 FOUND = [v for lesson in LESSONS for v in vars(lesson).values()]
 EXERCISES = {found.number: found for found in FOUND if isinstance(found, Exercise)}
 QUESTIONS = [found for found in FOUND if isinstance(found, Question)]

@@ -17,28 +17,22 @@ def page(tmp_path_factory):
         yield page
 
 
-def wait_for(page, starts: str) -> str:
-    picture = page.locator(f"[role=group][aria-label^='{starts}']")
-    picture.wait_for(timeout=20_000)
-    return picture.inner_text()
-
-
 def test_another_pretext_shows_other_labels(page):
-    assert "is asked for" in wait_for(page, "19 tokens are read, 3 labels")
+    assert "is asked for" in browser.read_group(page, "19 tokens are read, 3 labels")
     page.get_by_label("pretext").select_option("sentence order")
-    text = wait_for(page, "20 tokens are read, 1 label")
+    text = browser.read_group(page, "20 tokens are read, 1 label")
     assert "[order?]" in text
     assert "[in-order]" in text or "[swapped]" in text
     page.get_by_label("pretext").select_option("masked word")
-    wait_for(page, "19 tokens are read, 3 labels")
+    browser.read_group(page, "19 tokens are read, 3 labels")
 
 
 def test_the_slider_hides_more_and_another_draw_hides_others(page):
     page.locator(".widget-slider .noUi-handle").focus()
     for _ in range(7):
         page.keyboard.press("ArrowRight")
-    before = wait_for(page, "19 tokens are read, 10 labels")
+    before = browser.read_group(page, "19 tokens are read, 10 labels")
     page.get_by_role("button", name="draw again", exact=True).click()
     moved = "document.querySelector(\"[role=group][aria-label^='19 tok']\").innerText !== before"
     page.wait_for_function(f"(before) => {moved}", arg=before)
-    wait_for(page, "19 tokens are read, 10 labels")
+    browser.read_group(page, "19 tokens are read, 10 labels")

@@ -17,16 +17,10 @@ def page(tmp_path_factory):
         yield page
 
 
-def wait_for(page, starts: str) -> str:
-    picture = page.locator(f"[role=group][aria-label^='{starts}']")
-    picture.wait_for(timeout=20_000)
-    return picture.inner_text()
-
-
 def test_one_word_more_moves_both_rails_and_the_bars(page):
-    assert "true words" in wait_for(page, "1 word.")
+    assert "true words" in browser.read_group(page, "1 word.")
     page.get_by_role("button", name="next word", exact=True).click()
-    text = wait_for(page, "2 words.")
+    text = browser.read_group(page, "2 words.")
     assert "after the true words" in text
     assert "after its own words" in text
     assert "truth 1.00" not in text.split("after its own words")[1]  # lost: no truth is known
@@ -35,9 +29,9 @@ def test_one_word_more_moves_both_rails_and_the_bars(page):
 def test_the_slider_reaches_the_last_word_and_another_text_keeps_the_place(page):
     page.locator(".widget-slider .noUi-handle").focus()
     page.keyboard.press("End")
-    before = wait_for(page, "12 words.")
+    before = browser.read_group(page, "12 words.")
     assert "✗" in before
     page.get_by_role("button", name="another text", exact=True).click()
     moved = "document.querySelector(\"[role=group][aria-label^='12 words']\").innerText !== before"
     page.wait_for_function(f"(before) => {moved}", arg=before)
-    wait_for(page, "12 words.")
+    browser.read_group(page, "12 words.")

@@ -16,19 +16,13 @@ def page(tmp_path_factory):
         yield page
 
 
-def wait_for(page, starts: str) -> str:
-    picture = page.locator(f"[role=group][aria-label^='{starts}']")
-    picture.wait_for(timeout=20_000)
-    return picture.inner_text()
-
-
 def test_the_slider_goes_through_the_runs_and_the_texts_are_shown_as_text(page):
-    assert "<b>text of 0 %</b>" in wait_for(page, "Replay 0 %: 0 %")
+    assert "<b>text of 0 %</b>" in browser.read_group(page, "Replay 0 %: 0 %")
     page.locator(".widget-slider .noUi-handle").focus()
     page.keyboard.press("End")
-    assert "<b>text of 50 %</b>" in wait_for(page, "Replay 50 %: 100 % of the forgetting")
+    assert "<b>text of 50 %</b>" in browser.read_group(page, "Replay 50 %: 100 % of the forgetting")
     page.keyboard.press("ArrowLeft")
-    assert "75 % of the forgetting is spared" in wait_for(page, "Replay 10 %:")
+    assert "75 % of the forgetting is spared" in browser.read_group(page, "Replay 10 %:")
 
 
 def test_the_picture_of_the_runs_is_drawn(page):
