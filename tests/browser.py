@@ -138,7 +138,8 @@ def run_all(page, seconds: float = 900) -> None:
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
     page.wait_for_function(DONE, timeout=1000 * seconds)
-    assert page.evaluate(ERRORS) == []
+    errors = page.evaluate(ERRORS)
+    assert errors == [], errors
 
 
 @contextlib.contextmanager

