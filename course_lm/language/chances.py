@@ -1,6 +1,9 @@
 """How likely what is in the lab's stories: distributions over next words, made once and kept."""
 
+from collections.abc import Iterator
 from functools import cache
+
+import torch
 
 from .world import NUMBERS, Person, World
 
@@ -8,6 +11,22 @@ ADJECTIVES = ("old", "young", "small")
 QUESTIONS = ("who", "where", "how")
 
 Distribution = dict[str, float]
+
+
+def drawn(rng: torch.Generator) -> Iterator[float]:
+    """Numbers from 0 to 1 without end, drawn many at a time."""
+    while True:
+        yield from torch.rand(4096, generator=rng, dtype=torch.float64).tolist()
+
+
+def draw(options: Distribution, chances: Iterator[float]) -> str:
+    """One word of a distribution, as the next of the chances decides."""
+    chance = next(chances)
+    for word in options:
+        chance -= options[word]
+        if chance < 0:
+            break
+    return word
 
 
 @cache

@@ -11,7 +11,7 @@ from functools import cache
 
 import torch
 
-from .chances import ADJECTIVES, Distribution
+from .chances import ADJECTIVES, Distribution, draw, drawn
 from .stories import GRAMMAR, START, language
 from .tokens import Vocabulary
 from .world import NUMBERS, World
@@ -58,18 +58,14 @@ def sample(length: int, rng: torch.Generator, world: World = WORLD) -> list[str]
             f"lab.sample: expected a length of at least 1 word, got {length}; raise it"
         )
     words: list[str] = []
-    program = language(world)
+    program, chances = language(world), drawn(rng)
     options = next(program)
     while True:
-        for chance in torch.rand(4096, generator=rng, dtype=torch.float64).tolist():
-            for word in options:
-                chance -= options[word]
-                if chance < 0:
-                    break
-            if word == START and len(words) >= length:
-                return words
-            words.append(word)
-            options = program.send(word)
+        word = draw(options, chances)
+        if word == START and len(words) >= length:
+            return words
+        words.append(word)
+        options = program.send(word)
 
 
 def distributions(words: Sequence[str], world: World = WORLD) -> Iterator[Distribution]:

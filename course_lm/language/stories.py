@@ -8,6 +8,7 @@ Read `story` first: one function a sentence, in the order in which a story uses 
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import Any
 
 from .chances import (
     ADJECTIVES,
@@ -32,7 +33,7 @@ GRAMMAR = (
 )
 FEWEST_EVENTS, MOST_EVENTS = 3, 7
 
-Program = Generator[Distribution, str, None]
+Program = Generator[Distribution, str, Any]
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ def language(world: World) -> Program:
 
 
 def story(world: World) -> Program:
-    """Two people meet, one takes something, three to seven events, a question or two, an ending."""
+    """Two people meet, one takes something, up to seven events, questions, an ending; the Scene."""
     scene = Scene(world)
     yield from opening(scene)
     subject = yield one_of(tuple(scene.place))
@@ -85,6 +86,7 @@ def story(world: World) -> Program:
         yield from answered(scene, word)
         word = yield ending_starts(world, scene.cast[0].manner)
     yield from say(ending_after(world, word))
+    return scene
 
 
 def opening(scene: Scene) -> Program:

@@ -101,10 +101,12 @@ class Transformer(nn.Module):
         memory: Memory | None = None,
         pads: Tensor | None = None,
         remember: bool = True,
+        hidden: Tensor | None = None,
     ) -> tuple[Tensor, Memory | None]:
         """Logits after `ids`, the tokens that follow what `memory` holds, and the longer memory.
 
         pads (B,): so many columns at the left of each row hold no token; for a first read only.
+        hidden (B, 1, T, T): added to the scores, −inf where a token may not look.
         Positions are rotations, and only their differences count, so a row may begin anywhere.
         """
         check_ids("transformer", ids, self.config.vocab_size, self.context)
@@ -124,9 +126,7 @@ class Transformer(nn.Module):
                 "memory; read the last ones again without the memory"
             )
         angles = self.cos[begin:end], self.sin[begin:end]
-        mask = self.future[begin:end, :end] if self.config.causal and end - begin > 1 else None
-        if memory and memory.hidden is not None:
-            mask = memory.hidden[..., :end] + (0.0 if mask is None else mask)
+        mask = self._mask(begin, end, memory and memory.hidden, hidden)
         stream = self.embed(ids.to(self.embed.weight.device))  # (B, T, D)
         stream, recent = self.grams(stream, ids, memory and memory.recent, pads)
         if memory:
@@ -134,6 +134,14 @@ class Transformer(nn.Module):
         for layer, block in enumerate(self.blocks):
             stream = block(stream, angles, mask, memory and memory.layers[layer])
         return self.head(self.norm(stream)), memory
+
+    def _mask(self, begin: int, end: int, *hidden: Tensor | None) -> Tensor | None:
+        """Added to the scores: −inf where a token may not look; None where it may look anywhere."""
+        mask = self.future[begin:end, :end] if self.config.causal and end - begin > 1 else None
+        for more in hidden:
+            if more is not None:
+                mask = more[..., :end] + (0.0 if mask is None else mask)
+        return mask
 
 
 class Block(nn.Module):

@@ -24,8 +24,11 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # pulls singular values toward 1 fast (Jord
 
 
 def split_weights(model: nn.Module) -> tuple[Weights, Weights, Weights]:
-    """(the matrices that map vectors to vectors, tables of rows, all other weights), by name."""
-    named = dict(model.named_parameters())
+    """(the matrices that map vectors to vectors, tables of rows, all other weights), by name.
+
+    A weight that stands still (`requires_grad` is off) is left out.
+    """
+    named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     maps = {n: w for n, w in named.items() if w.dim() == 2 and not n.startswith(NOT_MAPS)}
     tables = {n: w for n, w in named.items() if n.startswith(TABLES)}
     return maps, tables, {n: w for n, w in named.items() if n not in maps and n not in tables}
