@@ -255,6 +255,13 @@ def test_matrices_inside_a_cell_are_maps(cell):
     assert set(others) == outside | {f"cells.bias_{side}" for side in sides}
 
 
+def test_a_model_inside_another_module_is_split_in_the_same_way():
+    model = small_transformer(grams=2)
+    inside = split_weights(torch.nn.ModuleDict({"model": model}))
+    for alone, part in zip(split_weights(model), inside, strict=True):
+        assert part == {f"model.{name}": weight for name, weight in alone.items()}
+
+
 def test_every_weight_goes_to_exactly_one_optimiser():
     tabled = small_transformer(grams=3), small_rnn(grams=2)
     for model in (small_transformer(tied=True), *map(small_rnn, CELLS), *tabled):

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 Weights = dict[str, nn.Parameter]
-TABLES = "grams."
-NOT_MAPS = ("embed.", "head.", TABLES)
+TABLES = "grams"
+NOT_MAPS = {"embed", "head", TABLES}  # modules, also where the model is inside another one
 QUINTIC = (3.4445, -4.7750, 2.0315)  # pulls singular values toward 1 fast (Jordan 2024)
 
 
@@ -29,9 +29,14 @@ def split_weights(model: nn.Module) -> tuple[Weights, Weights, Weights]:
     A weight that stands still (`requires_grad` is off) is left out.
     """
     named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    maps = {n: w for n, w in named.items() if w.dim() == 2 and not n.startswith(NOT_MAPS)}
-    tables = {n: w for n, w in named.items() if n.startswith(TABLES)}
+    maps = {n: w for n, w in named.items() if w.dim() == 2 and is_map(n)}
+    tables = {n: w for n, w in named.items() if TABLES in n.split(".")}
     return maps, tables, {n: w for n, w in named.items() if n not in maps and n not in tables}
+
+
+def is_map(name: str) -> bool:
+    """Whether a weight, by its name, belongs to neither the embedding, the output nor a table."""
+    return NOT_MAPS.isdisjoint(name.split("."))
 
 
 class AdamW:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .optimisers import NOT_MAPS
+from .optimisers import is_map
 
 DAY = 86_400  # seconds
 GENTLEST, STEEPEST = 0.05, 0.6  # exponents
@@ -25,7 +25,7 @@ COARSE = torch.arange(1, 13, dtype=torch.float64) * 0.05  # exponents that are t
 
 def body_weights(model: nn.Module) -> int:
     """N: how many weights stand between the embedding, or tables of rows, and the head."""
-    return sum(w.numel() for name, w in model.named_parameters() if not name.startswith(NOT_MAPS))
+    return sum(w.numel() for name, w in model.named_parameters() if is_map(name))
 
 
 def training_compute(weights: float, tokens: float) -> float:
