@@ -69,13 +69,15 @@ def task_vocabulary() -> Vocabulary:
 
 
 def examples(task: str, count: int, rng: torch.Generator, part: str = "train") -> list[Example]:
-    """Draw `count` examples of a task for one of PARTS; none stands there twice."""
+    """Draw `count` different examples of a task for one of PARTS; ValueError for any other."""
     if task not in ASKED or part not in PARTS:
         raise ValueError(
             f"examples: expected a task of {', '.join(ASKED)} and a part of {', '.join(PARTS)}, "
             f"got {task!r} and {part!r}; choose from these"
         )
-    make, chances, found = MAKERS[task], drawn(rng), {}
+    # A stream of its own: with the seed of another text, that text's stories would come again.
+    own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng)))
+    make, chances, found = MAKERS[task], drawn(own), {}
     while len(found) < count:
         example = make(chances)
         if example.part == part:
