@@ -159,19 +159,11 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: named[name] for name in first.values()}
 
 
-@torch.no_grad()
 def _put(path: str | Path, tensors: dict[str, Tensor], model: nn.Module) -> None:
     """Copy the weights of a file into a model that has the same ones."""
     own = {f"model.{name}": tensor for name, tensor in _weights(model).items()}
-    for name in sorted(own | {name: t for name, t in tensors.items() if name[:6] == "model."}):
-        sides = [tuple(side[name].shape) if name in side else "none" for side in (own, tensors)]
-        if sides[0] != sides[1]:
-            raise ValueError(
-                f"checkpoint: expected {name} of shape {sides[0]}, got {sides[1]} in {path}; make "
-                "a model with the sizes of the saved one"
-            )
-    for name, tensor in own.items():
-        tensor.copy_(tensors[name])
+    kept = {name: tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    sealed.put(Path(path), kept, own, "make a model with the sizes of the saved one")
 
 
 def _about(optimiser: AdamW | Muon | Adagrad, model: nn.Module) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 FORMAT = 1
@@ -82,6 +83,23 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             "version of the course that wrote it, or train again"
         )
     return about, safetensors.torch.load(data)
+
+
+@torch.no_grad()
+def put(path: Path, tensors: dict[str, Tensor], own: dict[str, Tensor], instead: str) -> None:
+    """Copy the tensors of a file into `own`, which has the same names and shapes.
+
+    instead: what to do otherwise, the end of the sentence. Raises ValueError with nothing copied.
+    """
+    for name in sorted(own | tensors):
+        sides = [tuple(side[name].shape) if name in side else "none" for side in (own, tensors)]
+        if sides[0] != sides[1]:
+            raise ValueError(
+                f"checkpoint: expected {name} of shape {sides[0]}, got {sides[1]} in {path}; "
+                f"{instead}"
+            )
+    for name, tensor in own.items():
+        tensor.copy_(tensors[name])
 
 
 def _sealed(tensors: dict[str, Tensor], about: dict[str, Any]) -> bytes:
