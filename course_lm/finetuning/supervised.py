@@ -55,7 +55,7 @@ def pack(pairs: Sequence[Pair], length: int) -> Batch:
     """Examples side by side in rows of `length`, as few as first-fit finds: (R, length) twice.
 
     The rest of a row is filled with id 0 and IGNORE. `Apart` keeps a model from reading one example
-    while it answers another.
+    while it answers another. Raises ValueError for an example that is longer than a row.
     """
     rows, room = [], []
     for pair in pairs:
@@ -80,7 +80,12 @@ def pack(pairs: Sequence[Pair], length: int) -> Batch:
 
 
 def packed(pairs: Sequence[Pair], length: int, rows: int, rng: torch.Generator) -> Iterator[Batch]:
-    """Endless batches of packed examples, (rows, length) each; every example once in each round."""
+    """Endless batches of packed examples, (rows, length) each; every example once in each round.
+
+    Raises ValueError where there is no example, and what `pack` raises.
+    """
+    if not len(pairs):
+        raise ValueError("packed: expected at least one example, got none; give some")
     inputs, labels = torch.empty(0, length, dtype=torch.long), torch.empty(0, length).long()
     while True:
         for some in torch.randperm(len(pairs), generator=rng).split(16 * rows):
@@ -111,7 +116,11 @@ class Apart(nn.Module):
 
 
 def with_more_words(base: Transformer, vocab_size: int, rng: torch.Generator) -> Transformer:
-    """A copy of `base` that knows more words; old ids keep their rows, and old logits stay."""
+    """A copy of `base` that knows more words; old ids keep their rows, and old logits stay.
+
+    The rows of new words, of embedding and output, are drawn from `rng`. Raises ValueError for
+    fewer words than the base has.
+    """
     old = base.config.vocab_size
     if vocab_size < old:
         raise ValueError(
@@ -127,7 +136,17 @@ def with_more_words(base: Transformer, vocab_size: int, rng: torch.Generator) ->
 def respond(
     model: Transformer, prompts: Sequence[Ids], stop: int, longest: int, rows: int = 64
 ) -> list[list[int]]:
-    """The likeliest continuation of each prompt, token by token, up to `stop` or `longest`."""
+    """The likeliest continuation of each prompt, token by token, up to `stop` or `longest`.
+
+    A reply ends with its `stop`, unless `longest` tokens came first. Raises ValueError for an empty
+    prompt and for one that is longer than the model's context.
+    """
+    context = getattr(model, "context", math.inf)
+    if max(map(len, prompts), default=0) > context:
+        raise ValueError(
+            f"respond: expected prompts of at most {context} tokens, the model's context, got one "
+            f"of {max(map(len, prompts))}; shorten it, or its beginning would not be read"
+        )
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     replies: dict[int, list[int]] = {}
     unused = torch.Generator().manual_seed(0)  # one token is left to draw from
@@ -141,7 +160,10 @@ def respond(
 
 
 def exact_match(model: Transformer, pairs: Sequence[tuple[Ids, Ids]], stop: int) -> float:
-    """Share of (prompt, response) pairs whose likeliest continuation is the response, whole."""
+    """Share of (prompt, response) pairs whose likeliest continuation is the response, whole.
+
+    Responses end with `stop`. Raises ValueError where there is no pair, and what `respond` raises.
+    """
     if not pairs:
         raise ValueError(
             "exact_match: expected at least one prompt with its response, got none; give some"
