@@ -108,7 +108,7 @@ class Apart(nn.Module):
         self.model, self.start = model, start
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Logits of the token after each place."""
+        """Logits of the token after each place: (B, T) -> (B, T, V)."""
         text = (ids == self.start).cumsum(1)  # the number of the text that a token belongs to
         others = text[:, None, :, None] != text[:, None, None, :]
         hidden = torch.zeros(others.shape, device=ids.device).masked_fill(others, -torch.inf)
