@@ -175,10 +175,10 @@ class ChatBox(VBox):
         self.task = Dropdown(options=ASKED, description="task", layout=Layout(width="210px"))
         self.question = Combobox(description="question", layout=Layout(width="430px"))
         self.send = Button(description="send", button_style="primary", layout=Layout(width="90px"))
-        self.log, self.message = HTML(), HTML()
+        self.picture, self.message = HTML(), HTML()
         asking = HBox([self.task, self.question, self.send])
         asking.layout = Layout(flex_flow="row wrap")
-        super().__init__([self.log, self.story, self.text, asking, self.message])
+        super().__init__([self.picture, self.story, self.text, asking, self.message])
         self.choose()
         self.paint()
         self.story.observe(self.choose, "value")
@@ -213,7 +213,7 @@ class ChatBox(VBox):
 
     def paint(self) -> None:
         """Show the transcript, its last turn in sight."""
-        self.log.value = (
+        self.picture.value = (
             "<div role='log' aria-label='transcript' tabindex='0' style='max-height:380px;"
             "overflow-y:auto;display:flex;flex-direction:column-reverse'>"
             f"{transcript(self.turns).html}</div>"
