@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from textwrap import fill, shorten
 
-from ipywidgets import HTML, Button, Combobox, Dropdown, HBox, Layout, Textarea, VBox
+from ipywidgets import HTML, Button, Dropdown, HBox, Layout, Text, Textarea, VBox
 
 from ..finetuning.supervised import respond
 from ..finetuning.tasks import ASKED, END, REPLY, Example, task_vocabulary
@@ -25,6 +25,7 @@ MARKS = {
     False: ("✗ wrong", COLOURS["rejected"]),
     None: ("? not judged", COLOURS["baseline"]),
 }
+WIDE = {"width": "740px", "max_width": "100%"}
 _CELL = "text-align:left;vertical-align:top;padding:4px 8px;white-space:normal"
 
 
@@ -115,8 +116,9 @@ def transcript(turns: Sequence[Turn]) -> Html:
         f"<tbody>{rows}</tbody></table>"
     )
     html = (
-        f"<div role='group' aria-label='{escape(said)}' style='max-width:860px;line-height:1.4'>"
-        f"{table if turns else ''}<div style='font-size:85%'>{escape(said)}</div></div>"
+        f"<div role='group' aria-label='{escape(said)}' style='max-width:860px;line-height:1.4;"
+        f"margin-bottom:8px'>{table if turns else ''}"
+        f"<div style='font-size:85%'>{escape(said)}</div></div>"
     )
     blocks = [_plain(turn, turn.text == before) for turn, before in pairs]
     return Html(html, "\n\n".join([*blocks, said]))
@@ -165,25 +167,32 @@ def _plain(turn: Turn, same_text: bool) -> str:
 
 
 class ChatBox(VBox):
-    """The widget of `chat_box`; `turns` is what has been said so far."""
+    """The widget of `chat_box`; `turns` is what has been said so far.
+
+    Fields are read when they are left: a click would overtake letters that are sent one by one.
+    """
 
     def __init__(self, models: Mapping[str, Model], ready: Sequence[Example]) -> None:
         self.models, self.ready, self.turns = models, ready, []
         options = [(_title(example), place) for place, example in enumerate(ready)]
-        self.story = Dropdown(options=options, value=0, description="story", layout=_wide())
-        self.text = Textarea(description="text", layout=_wide(height="84px"))
+        self.story = Dropdown(options=options, value=0, description="story", layout=WIDE)
+        self.text = Textarea(description="text", continuous_update=False, rows=3, layout=WIDE)
         self.task = Dropdown(options=ASKED, description="task", layout=Layout(width="210px"))
-        self.question = Combobox(description="question", layout=Layout(width="430px"))
+        self.pick = Dropdown(description="pick", layout=Layout(width="526px"))
+        self.question = Text(description="question", continuous_update=False)
+        self.question.layout = Layout(width="642px")
         self.send = Button(description="send", button_style="primary", layout=Layout(width="90px"))
         self.picture, self.message = HTML(), HTML()
-        asking = HBox([self.task, self.question, self.send])
-        asking.layout = Layout(flex_flow="row wrap")
-        super().__init__([self.picture, self.story, self.text, asking, self.message])
+        rows = [HBox([self.task, self.pick]), HBox([self.question, self.send])]
+        for row in rows:
+            row.layout = Layout(flex_flow="row wrap")
+        super().__init__([self.picture, self.story, self.text, *rows, self.message])
         self.choose()
         self.paint()
         self.story.observe(self.choose, "value")
         self.task.observe(self.offer, "value")
         self.text.observe(self.offer, "value")
+        self.pick.observe(self.picked, "value")
         self.send.on_click(self.reply)
 
     def choose(self, _=None) -> None:
@@ -195,20 +204,26 @@ class ChatBox(VBox):
     def offer(self, _=None) -> None:
         """Offer the questions that the lab can ask of the text in the chosen task."""
         asking = self.task.value in ASKING
-        self.question.disabled = not asking
-        self.question.placeholder = "type or pick one" if asking else "this task asks none"
         text = tuple(split_words(self.text.value))
-        self.question.options = tuple(right_replies(self.task.value, text)) if asking else ()
+        questions = list(right_replies(self.task.value, text)) if asking else []
+        first = f"one of {len(questions)} questions" if questions else "nothing to pick"
+        self.pick.options = [(first, ""), *((question, question) for question in questions)]
+        self.pick.disabled = not questions
+        self.question.disabled = not asking
+
+    def picked(self, _=None) -> None:
+        """Put the picked question into its field."""
+        self.question.value = self.pick.value or self.question.value
 
     def reply(self, _=None) -> None:
-        """Send what the fields hold; where that cannot be, say why and leave them as they are."""
+        """Send what the fields hold; where that cannot be, say why and leave all as it is."""
         try:
             turn = ask(self.models, self.task.value, self.text.value, self.question.value)
         except ValueError as error:
             self.message.value = alert(str(error))
             return
         self.turns.append(turn)
-        self.question.value = self.message.value = ""
+        self.message.value = ""
         self.paint()
 
     def paint(self) -> None:
@@ -236,7 +251,3 @@ def chat_box(models: Mapping[str, Model], ready: Sequence[Example]) -> ChatBox:
 def _title(example: Example) -> str:
     _, text, _ = request(example)
     return f"{example.task}: {shorten(text, 60, placeholder=' …')}"
-
-
-def _wide(**more: str) -> Layout:
-    return Layout(width="740px", max_width="100%", **more)

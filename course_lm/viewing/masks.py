@@ -39,23 +39,28 @@ def labels_html(
                 f"labels_html: expected a {name} for each of {len(inputs)} tokens, got "
                 f"{len(row)}; give one row of the inputs and the same row of the others"
             )
-    read = [visible(token) for token in names.tokens_of(inputs)]
-    asked = [
-        NOTHING if label == IGNORE else visible(names.tokens_of([label])[0]) for label in labels
+    rows = [
+        list(map(visible, names.tokens_of(inputs))),
+        [NOTHING if at == IGNORE else visible(names.tokens_of([at])[0]) for at in labels],
     ]
     counted = [at for at, label in enumerate(labels) if label != IGNORE]
     said = f"{len(inputs)} tokens are read, {len(counted)} label{'s' * (len(counted) != 1)}"
-    rows = [read, asked]
     if losses is not None:
         rows.append([losses[at] if at in counted else NOTHING for at in range(len(losses))])
-        mean = sum(losses[at] for at in counted) / max(1, len(counted))
-        said += f", mean loss {number(mean)} nats" * bool(counted)
+        if counted:
+            mean = sum(losses[at] for at in counted) / len(counted)
+            said += f", mean loss {number(mean)} nats"
+    return _rows(rows, said, math.log(len(names)))
+
+
+def _rows(rows: Sequence[Sequence[str | float]], said: str, highest: float) -> Html:
+    """Rows side by side in lines of WORDS_A_LINE, and a sentence below."""
     lines = [
-        [row[at : at + WORDS_A_LINE] for row in rows] for at in range(0, len(read), WORDS_A_LINE)
+        [row[at : at + WORDS_A_LINE] for row in rows] for at in range(0, len(rows[0]), WORDS_A_LINE)
     ]
-    tables = "".join(_line(line, math.log(len(names))) for line in lines)
     html = (
-        f"<div role='group' aria-label='{escape(said)}'>{tables}"
+        f"<div role='group' aria-label='{escape(said)}'>"
+        f"{''.join(_line(line, highest) for line in lines)}"
         f"<div style='font-size:85%'>{escape(said)}</div></div>"
     )
     text = "\n\n".join(
@@ -89,7 +94,7 @@ def _asked(token: str) -> str:
 
 def _loss(loss: str | float, highest: float) -> str:
     if loss == NOTHING:
-        return _asked(NOTHING)
+        return "<td></td>"
     background, colour = surprise_colours(loss / highest)
     style = f"padding:2px 6px;background:{background};color:{colour}"
     return f"<td style='text-align:left;{style}'>{number(loss)}</td>"
