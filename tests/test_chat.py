@@ -14,7 +14,7 @@ from course_lm.finetuning.tasks import (
     examples,
     task_vocabulary,
 )
-from course_lm.viewing.chat import GOES_ON, Turn, ask, chat_box, request, transcript
+from course_lm.viewing.chat import GOES_ON, SHOWN, Turn, ask, chat_box, request, transcript
 from course_lm.viewing.gold import right_replies
 
 STORY = "anna is in the attic . ben is in the garden . anna takes the red key ."
@@ -165,7 +165,7 @@ def test_a_real_transformer_replies_and_a_reply_without_end_says_that_it_goes_on
     model = small_transformer(vocab_size=len(VOCABULARY), context=40)
     turn = ask({"tuned": model}, "summarise", STORY)
     assert turn.replies["tuned"].endswith(GOES_ON)
-    assert len(turn.replies["tuned"].split()) == 40 - 21 + 1 + 1  # as many as it can see
+    assert len(turn.replies["tuned"].split()) == SHOWN + 1  # and the sign that it goes on
 
 
 @pytest.mark.parametrize(
@@ -269,6 +269,7 @@ def box(models=MODELS):
 
 
 def offered(chat):
+    assert chat.pick.value == ""  # nothing is picked yet
     return [question for _, question in chat.pick.options[1:]]
 
 

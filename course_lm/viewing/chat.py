@@ -18,6 +18,7 @@ from .style import COLOURS, PAPER
 
 ASKING = ("answer", "reason", "solve")  # these tasks need a question
 LONGEST = 60  # tokens of a reply
+SHOWN = 16  # tokens of a reply that does not end
 GOES_ON = " …"  # stands behind a reply that does not end
 UNKNOWN = "the lab does not know"
 MARKS = {
@@ -96,8 +97,9 @@ def _prompt(task: str, said: Sequence[str], asked: Sequence[str]) -> list[int]:
 def _reply(model: Model, prompt: Sequence[int], longest: int) -> str:
     end = task_vocabulary().ids[END]
     (ids,) = respond(model, [prompt], end, longest)
-    ended = ids[-1] == end
-    return task_vocabulary().decode(ids[:-1] if ended else ids) + ("" if ended else GOES_ON)
+    if ids[-1] == end:
+        return task_vocabulary().decode(ids[:-1])
+    return task_vocabulary().decode(ids[:SHOWN]) + GOES_ON
 
 
 def transcript(turns: Sequence[Turn]) -> Html:
@@ -107,12 +109,12 @@ def transcript(turns: Sequence[Turn]) -> Html:
     texts = [None, *(turn.text for turn in turns)]
     pairs = list(zip(turns, texts, strict=False))  # each with the text of the one before
     head = "".join(
-        f"<th scope='col' style='{_CELL}'>{escape(name)}</th>"
-        for name in ("asked", *names, "right")
+        f"<th scope='col' style='{_CELL}{';width:36%' * (at == 0)}'>{escape(name)}</th>"
+        for at, name in enumerate(("asked", *names, "right"))
     )
     rows = "".join(_row(turn, names, turn.text == before) for turn, before in pairs)
     table = (
-        f"<table style='margin:4px 0;width:100%'><thead><tr>{head}</tr></thead>"
+        f"<table style='margin:4px 0;width:100%;table-layout:fixed'><thead><tr>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table>"
     )
     html = (
@@ -146,7 +148,7 @@ def _row(turn: Turn, names: Sequence[str], same_text: bool) -> str:
     )
     right = f"<i>{UNKNOWN}</i>" if turn.right is None else escape(turn.right)
     return (
-        f"<tr style='background:none'><td style='{_CELL};width:40%'>{asked}</td>{replies}"
+        f"<tr style='background:none'><td style='{_CELL}'>{asked}</td>{replies}"
         f"<td style='{_CELL}'>{right}</td></tr>"
     )
 
@@ -208,7 +210,7 @@ class ChatBox(VBox):
         questions = list(right_replies(self.task.value, text)) if asking else []
         first = f"one of {len(questions)} questions" if questions else "nothing to pick"
         self.pick.options = [(first, ""), *((question, question) for question in questions)]
-        self.pick.disabled = not questions
+        self.pick.value, self.pick.disabled = "", not questions
         self.question.disabled = not asking
 
     def picked(self, _=None) -> None:

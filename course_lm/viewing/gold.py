@@ -4,14 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 
-from ..finetuning.tasks import (
-    ASKED,
-    NAMES,
-    Example,
-    answer,
-    sentences,
-    summarise,
-)
+from ..finetuning.tasks import ASKED, NAMES, Example, answer, sentences, summarise
 from ..finetuning.translation import ARTICLES, VERB_FORMS, VERBS, dictionary, translate
 from ..language.chances import QUESTIONS, Distribution
 from ..language.lab import WORLD
