@@ -1,5 +1,6 @@
 """A chat with a fine-tuned model, and a transcript in which every wrong reply is marked."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -26,6 +27,7 @@ MARKS = {
     False: ("✗ wrong", COLOURS["rejected"]),
     None: ("? not judged", COLOURS["baseline"]),
 }
+ARRIVED = 0.1  # seconds in which what was typed before a click has come
 WIDE = {"width": "740px", "max_width": "100%"}
 _CELL = "text-align:left;vertical-align:top;padding:4px 8px;white-space:normal"
 
@@ -171,7 +173,8 @@ def _plain(turn: Turn, same_text: bool) -> str:
 class ChatBox(VBox):
     """The widget of `chat_box`; `turns` is what has been said so far.
 
-    Fields are read when they are left: a click would overtake letters that are sent one by one.
+    A field is sent when it is left, and a click waits a moment for it: of two messages from two
+    widgets the kernel may read the later one first.
     """
 
     def __init__(self, models: Mapping[str, Model], ready: Sequence[Example]) -> None:
@@ -219,6 +222,7 @@ class ChatBox(VBox):
 
     def reply(self, _=None) -> None:
         """Send what the fields hold; where that cannot be, say why and leave all as it is."""
+        time.sleep(ARRIVED)
         try:
             turn = ask(self.models, self.task.value, self.text.value, self.question.value)
         except ValueError as error:
