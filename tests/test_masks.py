@@ -1,5 +1,7 @@
 """The picture of a pretext shows its inputs and labels as they are."""
 
+import math
+
 import pytest
 import torch
 from test_figures import Tags
@@ -9,6 +11,7 @@ from course_lm.language.tokens import Vocabulary
 from course_lm.language.windows import IGNORE
 from course_lm.training.pretext import Extra, extended, makers, masked_word
 from course_lm.viewing.masks import NOTHING, labels_html, mask_explorer
+from course_lm.viewing.strips import surprise_colours
 
 VOCABULARY = lab.vocabulary()
 NAMES = extended(VOCABULARY)
@@ -65,6 +68,38 @@ def test_what_comes_from_a_text_is_escaped():
 def test_rows_of_two_lengths_are_refused():
     with pytest.raises(ValueError, match="expected a label or IGNORE for each of 3 tokens, got 2"):
         labels_html([1, 2, 3], [1, 2], NAMES)
+
+
+def test_losses_stand_under_their_labels_alone_and_their_mean_below():
+    shown = labels_html([0, 1, 2], [IGNORE, 2, 3], NAMES, [9.0, 0.5, 1.5])
+    assert [line.split() for line in shown.text.splitlines()] == [
+        ["reads", *NAMES.tokens_of([0, 1, 2])],
+        ["is", "asked", "for", NOTHING, *NAMES.tokens_of([2, 3])],
+        ["loss", NOTHING, "0.500", "1.50"],
+        [],
+        "3 tokens are read, 2 labels, mean loss 1.00 nats".split(),
+    ]
+    assert "9.00" not in shown.html
+    assert "mean loss 1.00 nats" in shown.html
+
+
+def test_a_loss_is_as_dark_as_the_share_of_ln_v_that_it_is():
+    guessed, known = (
+        labels_html([0], [1], NAMES, torch.tensor([loss])).html
+        for loss in (math.log(len(NAMES)), 0.0)
+    )
+    assert f"background:{surprise_colours(1)[0]}" in guessed
+    assert f"background:{surprise_colours(0)[0]}" in known
+
+
+def test_losses_without_any_label_have_no_mean():
+    shown = labels_html([0, 1], [IGNORE, IGNORE], NAMES, [1.0, 1.0])
+    assert shown.text.splitlines()[-1] == "2 tokens are read, 0 labels"
+
+
+def test_losses_of_another_length_are_refused():
+    with pytest.raises(ValueError, match="expected a loss for each of 3 tokens, got 2"):
+        labels_html([1, 2, 3], [1, 2, 3], NAMES, [1.0, 2.0])
 
 
 def test_the_explorer_begins_with_masked_words_at_15_percent():

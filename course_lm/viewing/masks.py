@@ -1,5 +1,6 @@
 """What a pretext task makes of a text, token by token: what the model reads, what it is asked."""
 
+import math
 from collections.abc import Collection, Sequence
 from html import escape
 
@@ -9,46 +10,69 @@ from ipywidgets import HTML, Button, Dropdown, FloatSlider, HBox, Layout, VBox
 from ..language.tokens import Vocabulary
 from ..language.windows import IGNORE
 from ..training.pretext import RATE, Extra, extended, makers
-from .strips import Html, aligned
-from .style import COLOURS, PAPER, visible
+from .strips import Html, alert, aligned, surprise_colours
+from .style import COLOURS, PAPER, number, visible
 
 WORDS_A_LINE = 12
-NAMES = ("reads", "is asked for")
+NAMES = ("reads", "is asked for", "loss")
 NOTHING = "·"  # no label here
 _NO_RATE = ("next word", "sentence order")
 
 
-def labels_html(inputs: Sequence[int], labels: Sequence[int], names: Vocabulary) -> Html:
+def labels_html(
+    inputs: Sequence[int],
+    labels: Sequence[int],
+    names: Vocabulary,
+    losses: Sequence[float] | None = None,
+) -> Html:
     """One row of a batch, (T,) and (T,): each token that is read, and below it its label, if any.
 
     names: the vocabulary with its extra tokens. Read tokens that no text holds, such as [mask], are
-    framed; labels are green.
+    framed; labels are green. losses (T,): −log p of each label, in nats, shown below it on a colour
+    that is darkest at ln V, where one guesses; what stands where no label is counts for nothing.
     """
     inputs, labels = ([int(index) for index in row] for row in (inputs, labels))
-    if len(inputs) != len(labels):
-        raise ValueError(
-            f"labels_html: expected a label or IGNORE for each of {len(inputs)} tokens, got "
-            f"{len(labels)}; give one row of the inputs and the same row of the labels"
-        )
-    read = [visible(token) for token in names.tokens_of(inputs)]
-    asked = [
-        NOTHING if label == IGNORE else visible(names.tokens_of([label])[0]) for label in labels
+    losses = None if losses is None else [float(loss) for loss in losses]
+    for name, row in (("label or IGNORE", labels), ("loss", losses)):
+        if row is not None and len(row) != len(inputs):
+            raise ValueError(
+                f"labels_html: expected a {name} for each of {len(inputs)} tokens, got "
+                f"{len(row)}; give one row of the inputs and the same row of the others"
+            )
+    rows = [
+        list(map(visible, names.tokens_of(inputs))),
+        [NOTHING if at == IGNORE else visible(names.tokens_of([at])[0]) for at in labels],
     ]
-    count = sum(label != IGNORE for label in labels)
-    said = f"{len(inputs)} tokens are read, {count} label{'s' * (count != 1)}"
-    lines = range(0, len(read), WORDS_A_LINE)
-    pairs = [(read[at : at + WORDS_A_LINE], asked[at : at + WORDS_A_LINE]) for at in lines]
+    counted = [at for at, label in enumerate(labels) if label != IGNORE]
+    said = f"{len(inputs)} tokens are read, {len(counted)} label{'s' * (len(counted) != 1)}"
+    if losses is not None:
+        rows.append([losses[at] if at in counted else NOTHING for at in range(len(losses))])
+        if counted:
+            mean = sum(losses[at] for at in counted) / len(counted)
+            said += f", mean loss {number(mean)} nats"
+    return _rows(rows, said, math.log(len(names)))
+
+
+def _rows(rows: Sequence[Sequence[str | float]], said: str, highest: float) -> Html:
+    """Rows side by side in lines of WORDS_A_LINE, and a sentence below."""
+    lines = [
+        [row[at : at + WORDS_A_LINE] for row in rows] for at in range(0, len(rows[0]), WORDS_A_LINE)
+    ]
     html = (
-        f"<div role='group' aria-label='{escape(said)}'>{''.join(map(_line, pairs))}"
+        f"<div role='group' aria-label='{escape(said)}'>"
+        f"{''.join(_line(line, highest) for line in lines)}"
         f"<div style='font-size:85%'>{escape(said)}</div></div>"
     )
-    text = "\n\n".join(aligned([[NAMES[0], *r], [NAMES[1], *a]]) for r, a in pairs)
+    text = "\n\n".join(
+        aligned([[name, *row] for name, row in zip(NAMES, line, strict=False)]) for line in lines
+    )
     return Html(html, f"{text}\n\n{said}")
 
 
-def _line(pair: tuple[Sequence[str], Sequence[str]]) -> str:
+def _line(rows: Sequence[Sequence[str | float]], highest: float) -> str:
     body = ""
-    for name, row, cell in zip(NAMES, pair, (_read, _asked), strict=True):
+    cells = (_read, _asked, lambda loss: _loss(loss, highest))
+    for name, row, cell in zip(NAMES, rows, cells, strict=False):
         body += (
             "<tr style='background:none'><th scope='row' style='text-align:left;"
             f"white-space:nowrap'>{name}</th>{''.join(map(cell, row))}</tr>"
@@ -66,6 +90,14 @@ def _asked(token: str) -> str:
     colour = f"color:{COLOURS['truth']};background:{PAPER};font-weight:bold"
     style = "opacity:.5" if token == NOTHING else colour
     return f"<td style='text-align:left;padding:2px 6px;{style}'>{escape(token)}</td>"
+
+
+def _loss(loss: str | float, highest: float) -> str:
+    if loss == NOTHING:
+        return "<td></td>"
+    background, colour = surprise_colours(loss / highest)
+    style = f"padding:2px 6px;background:{background};color:{colour}"
+    return f"<td style='text-align:left;{style}'>{number(loss)}</td>"
 
 
 class MaskExplorer(VBox):
@@ -93,7 +125,7 @@ class MaskExplorer(VBox):
         try:
             made = self.makers[self.pretext.value](self.ids, self.rng, self.rate.value)
         except ValueError as error:
-            self.picture.value = f"<div role='alert'>{escape(str(error))}</div>"
+            self.picture.value = alert(str(error))
             return
         self.picture.value = labels_html(*(part[0].tolist() for part in made), self.names).html
 

@@ -57,6 +57,12 @@ def table(rows: Sequence[Sequence[object]], headers: Sequence[str] = (), caption
     return Html(f"{html}<tbody>{body}</tbody></table>", f"{caption}\n{text}" if caption else text)
 
 
+def alert(sentence: str) -> str:
+    """A sentence that a browser speaks at once, as HTML; nothing for an empty one."""
+    style = "border-left:4px solid var(--jp-warn-color1,#C2410C);padding-left:8px;line-height:1.4"
+    return f"<div role='alert' style='{style}'>{escape(sentence)}</div>" if sentence else ""
+
+
 def token_strip(
     tokens: Sequence[str],
     surprises: Sequence[float | None],

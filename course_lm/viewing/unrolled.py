@@ -17,7 +17,7 @@ from torch import Tensor
 from ..models.rnn import RNN
 from ..training.losses import token_log_probs
 from .chances import ids_of
-from .strips import Html, aligned
+from .strips import Html, alert, aligned
 from .style import COLOURS, PAPER, Drawing, blank, drawable, literal, number, styled, visible
 
 UNITS = 12  # numbers of the state that are drawn: those that move most
@@ -240,9 +240,4 @@ class UnrolledExplorer(VBox):
         self.paint()
 
     def _say(self, sentence: str) -> None:
-        style = "border-left:4px solid var(--jp-warn-color1,#C2410C);padding-left:8px"
-        self.message.value = (
-            f"<div role='alert' style='{style};line-height:1.4'>{escape(sentence)}</div>"
-            if sentence
-            else ""
-        )
+        self.message.value = alert(sentence)
