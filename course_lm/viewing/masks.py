@@ -9,7 +9,7 @@ from ipywidgets import HTML, Button, Dropdown, FloatSlider, HBox, Layout, VBox
 from ..language.tokens import Vocabulary
 from ..language.windows import IGNORE
 from ..training.pretext import RATE, Extra, extended, makers
-from .strips import Html, aligned
+from .strips import Html, alert, aligned
 from .style import COLOURS, PAPER, visible
 
 WORDS_A_LINE = 12
@@ -93,7 +93,7 @@ class MaskExplorer(VBox):
         try:
             made = self.makers[self.pretext.value](self.ids, self.rng, self.rate.value)
         except ValueError as error:
-            self.picture.value = f"<div role='alert'>{escape(str(error))}</div>"
+            self.picture.value = alert(str(error))
             return
         self.picture.value = labels_html(*(part[0].tolist() for part in made), self.names).html
 

@@ -1,13 +1,13 @@
 """The two explorers. Their numbers come from the package; nothing on a page depends on a slider."""
 
 from collections.abc import Sequence
-from html import escape
 
 import torch
 from ipywidgets import HTML, Button, FloatSlider, HBox, Label, Layout, SelectionSlider, Text, VBox
 
 from ..models.sampling import Model, adjust, draw, next_logits
 from .chances import REST, ROW_PIXELS, chances, chances_html, ids_of, impossible, start_of, why_lost
+from .strips import alert
 from .style import visible
 from .surprise import nudge, nudge_html
 
@@ -97,12 +97,7 @@ class NextTokenExplorer(VBox):
 
     def say(self, sentence: str) -> None:
         """Show a sentence above the sliders; an empty one clears it."""
-        style = "border-left:4px solid var(--jp-warn-color1,#C2410C);padding-left:8px"
-        self.message.value = (
-            f"<div role='alert' style='{style};line-height:1.4'>{escape(sentence)}</div>"
-            if sentence
-            else ""
-        )
+        self.message.value = alert(sentence)
 
     def _listen(self) -> None:
         for dial in (self.temperature, self.top_k, self.top_p):
