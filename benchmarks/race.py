@@ -180,14 +180,15 @@ def rival_rows(effort: Effort, path: Path | None) -> Iterator[Row]:
 def share_time(trainings: dict[str, Iterator[Step]]) -> dict[str, list[float]]:
     """Run trainings side by side, the next step to the one that had least time; their seconds."""
     times: dict[str, list[float]] = {name: [] for name in trainings}
-    waiting = dict(trainings)
+    waiting, spent = dict(trainings), dict.fromkeys(trainings, 0.0)
     while waiting:
-        name = min(waiting, key=lambda name: sum(times[name]))
+        name = min(waiting, key=spent.get)
         step = next(waiting[name], None)
         if step is None:
             del waiting[name]
         else:
-            times[name].append(step.seconds - sum(times[name]))
+            times[name].append(step.seconds - spent[name])
+            spent[name] = step.seconds
     return times
 
 

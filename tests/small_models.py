@@ -17,7 +17,7 @@ TRANSFORMER = {
 }
 
 
-def seeded(seed):
+def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_models import seeded
 
 from course_lm.language.windows import random_windows
 from course_lm.training.loop import Recipe, Step, train
@@ -18,10 +19,6 @@ language, peers, race, recipes, run, speed, table = map(
     ("language", "peers", "race", "recipes", "run", "speed", "table"),
 )
 SETUPS = [recipes.LLAMA, *recipes.MINUTE.values()]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 # -- the table

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from small_models import seeded
 
 from course_lm.language.tokens import Vocabulary, byte_pairs
 from course_lm.language.windows import all_windows, random_windows
@@ -44,10 +45,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def transformer(seed=0, **sizes):

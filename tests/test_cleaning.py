@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from small_models import seeded
 
 from course_lm.language import cleaning, crawl
 from course_lm.language.cleaning import (
@@ -24,10 +25,6 @@ from course_lm.language.cleaning import (
     strip_boilerplate,
 )
 from course_lm.language.crawl import Page
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def near(pages):

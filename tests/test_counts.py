@@ -5,13 +5,10 @@ from collections import Counter, defaultdict
 
 import pytest
 import torch
+from small_models import seeded
 
 from course_lm.language import lab
 from course_lm.models.counts import add_k, kneser_ney, maximum_likelihood
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def small_text(length=300, size=6):

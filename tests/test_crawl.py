@@ -5,13 +5,9 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-import torch
+from small_models import seeded
 
 from course_lm.language import crawl, lab
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,17 @@ from PIL import Image
 from course_lm.viewing import figures
 from course_lm.viewing.curves import line_figure, loss_curve
 from course_lm.viewing.figures import bars, distribution_bars, show
-from course_lm.viewing.strips import contrast, surprise_colours, table, token_strip
-from course_lm.viewing.style import COLOURS, PAPER, UNNAMED, likeliest, number, spread, visible
+from course_lm.viewing.strips import alert, contrast, surprise_colours, table, token_strip
+from course_lm.viewing.style import (
+    COLOURS,
+    PAPER,
+    UNNAMED,
+    between,
+    likeliest,
+    number,
+    spread,
+    visible,
+)
 from course_lm.viewing.surprise import cross_entropy_figure
 
 CURVE = {"train": ([0, 1, 2], [3.0, 2.0, 1.5])}
@@ -99,6 +108,24 @@ def test_every_colour_reads_as_text_on_the_paper(colour):
     assert contrast(colour, PAPER) >= 4.5
 
 
+def test_a_curve_without_a_meaning_is_never_drawn_like_the_floor_or_a_baseline():
+    assert len(set(UNNAMED)) == 6
+    assert not {COLOURS["floor"], COLOURS["baseline"]} & set(UNNAMED)
+
+
+@pytest.mark.parametrize(
+    ("share", "mixed"), [(0, "#000000"), (0.5, "#804000"), (0.25, "#402000"), (1, "#ff8000")]
+)
+def test_a_colour_between_two_is_a_share_of_the_way(share, mixed):
+    assert between("#000000", "#FF8000", share) == mixed
+
+
+def test_a_warning_is_escaped_and_none_is_nothing():
+    assert "role='alert'" in alert(HOSTILE)
+    assert {tag for tag, _ in Tags(alert(HOSTILE)).tags} == {"div"}
+    assert alert("") == ""
+
+
 # Machado, Oliveira and Fernandes 2009, severity 1: linear RGB seen without red or green cones
 BLIND = {
     "protan": [
@@ -154,6 +181,12 @@ def test_distribution_bars_show_the_true_words_first_with_the_numbers_behind_the
     assert figure.numbers[1][1:] == pytest.approx([0.6, 0.2])
     widths = sorted(bar.get_width() for bar in figure.axes[0].patches)
     assert widths == pytest.approx([0.2, 0.4, 0.5, 0.6])
+    assert figure.axes[0].get_xlabel() == "probability of the next word"
+
+
+def test_distribution_bars_say_of_which_word_they_are():
+    figure = distribution_bars(["a", "b"], [0.5, 0.5], xlabel="probability of the hidden word")
+    assert figure.axes[0].get_xlabel() == "probability of the hidden word"
 
 
 @pytest.mark.parametrize("token", ["$x_$", "\n", "日本", "", "\x00", HOSTILE])

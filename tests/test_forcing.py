@@ -168,6 +168,12 @@ def test_with_scheduled_sampling_inputs_change_and_labels_stay_true(model):
         assert torch.equal(inputs, true_inputs) == (share == 0)
 
 
+def test_when_the_shares_end_no_batch_is_lost():
+    batches = iter([(random_ids(2, 3, seed=n),) * 2 for n in range(3)])
+    assert len(list(scheduled(small_rnn(), batches, [0.0, 0.5], seeded(0)))) == 2
+    assert torch.equal(next(batches)[0], random_ids(2, 3, seed=2))
+
+
 def test_scheduled_batches_come_one_by_one_from_the_model_as_it_is_then():
     model = small_rnn()
     batches = scheduled(
@@ -188,3 +194,10 @@ def test_a_share_that_is_none_is_refused(share):
         own_words(small_rnn(), random_ids(2, 3), share, seeded(0))
     with pytest.raises(ValueError, match="own_words: expected a share from 0 to 1, got"):
         list(scheduled(small_rnn(), [(random_ids(2, 3),) * 2], [share], seeded(0)))
+
+
+def test_a_model_that_cannot_read_word_by_word_is_named():
+    with pytest.raises(
+        TypeError, match=r"a model that reads word by word, with `read`, got Truth;"
+    ):
+        own_words(lab.Truth(), random_ids(2, 3), 0.5, seeded(0))

@@ -4,7 +4,7 @@ import math
 from itertools import chain
 
 import pytest
-import torch
+from small_models import seeded
 
 from course_lm.language import lab
 from course_lm.language.chances import QUESTIONS
@@ -12,10 +12,6 @@ from course_lm.language.harbour import HARBOUR
 
 WORLDS = {"the first": lab.WORLD, "the harbour": HARBOUR}
 JOINT = lab.vocabulary(lab.WORLD, HARBOUR)
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def stories(world, seed=0, words=20_000):

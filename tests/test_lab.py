@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from small_models import seeded
 
 from course_lm.language import lab, stories
 from course_lm.language.chances import ADJECTIVES
@@ -26,10 +27,6 @@ TWELVE = (
     "how many coins does anna have ? twelve . that is all ."
 )
 STORY = TWELVE.split()
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")

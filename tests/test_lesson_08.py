@@ -1,27 +1,14 @@
-import dataclasses
-import json
 import math
-from pathlib import Path
 
 import numpy
 import pytest
 import torch
+from verdicts import said
 
 from course_lm.exercises import lesson_08 as lesson
-from course_lm.exercises.checking import Exercise
 from course_lm.language import lab
 from course_lm.language.harbour import HARBOUR
 from course_lm.language.windows import mix_rows
-
-PAGE = Path(__file__).parents[1] / "notebooks" / "08_continued_pretraining.ipynb"
-EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
-
-
-def said(check, answer, capsys):
-    """What a fresh copy of the exercise says, so that no attempt is carried to another test."""
-    dataclasses.replace(check, attempts=0, passed=False)(answer)
-    return capsys.readouterr().out
-
 
 # ---- the questions ----
 
@@ -266,19 +253,61 @@ def test_the_joint_vocabulary_of_the_lab_is_joined_in_the_right_way():
     assert lab.vocabulary(lab.WORLD, HARBOUR).tokens == tuple(with_dict(town, harbour))
 
 
-def test_the_stub_of_the_page_is_the_planted_function_and_an_edit_of_it_is_an_attempt(capsys):
-    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
-    source = next(s for cell in cells if "def join(" in (s := "".join(cell["source"])))
-    space, source = {}, source.split("\n\n\n")[0]
-    exec(source, space)
-    assert "not attempted yet" in said(lesson.join, space["join"], capsys)
-    exec(source.replace("sorted(", "sorted(x for x in "), space)
-    out = said(lesson.join, space["join"], capsys)
-    assert "not yet (attempt 1)" in out
-    assert "This gives the same as the function on the page" in out
-
-
 # ---- 8.5 ----
+
+
+def by_share(gradients, counts):
+    return sum(g * (n / sum(counts)) for g, n in zip(gradients, counts, strict=True) if n)
+
+
+def by_stack(gradients, counts):
+    shares = torch.tensor(counts) / sum(counts)
+    return (torch.stack(gradients).nan_to_num() * shares[:, None, None]).sum(0)
+
+
+def by_label(gradients, counts):
+    """The mean over labels that all have the mean gradient of their machine."""
+    return torch.repeat_interleave(torch.stack(gradients), torch.tensor(counts), 0).mean(0)
+
+
+@pytest.mark.parametrize("answer", [by_share, by_stack, by_label])
+def test_every_right_mean_over_machines_passes(answer, capsys):
+    assert "passed" in said(lesson.average, answer, capsys)
+
+
+def test_the_mean_of_the_worked_pair_is_that_of_the_page():
+    assert by_share([torch.tensor(1.0), torch.tensor(3.0)], [6, 2]).item() == 1.5
+
+
+def labelled(gradients, counts):
+    return [(g, n) for g, n in zip(gradients, counts, strict=True) if n]
+
+
+def upside_down(gradients, counts):
+    known = labelled(gradients, counts)
+    return sum(g / n for g, n in known) / sum(1 / n for _, n in known)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda g, c: torch.stack(g).mean(0), "the mean of the means; weigh each"),
+        (lambda g, c: torch.stack(g).nanmean(0), "the mean of the means; weigh each"),
+        (lambda g, c: sum(g), "added up and divided by nothing"),
+        (lambda g, c: sum(a * n for a, n in labelled(g, c)), "not divided by their number"),
+        (lambda g, c: sum(a * n for a, n in labelled(g, c)) / len(c), "divide by the labels"),
+        (upside_down, "The weights are upside down"),
+        (lambda g, c: sum(a / n for a, n in labelled(g, c)) / sum(c), "once more; multiply"),
+        (lambda g, c: sum(a * n for a, n in zip(g, c, strict=True)) / sum(c), "0 · nan is nan"),
+        (lambda g, c: by_share(g, c).tolist()[0], "expected shape (2, 3), got shape (3,)"),
+        (lambda g, c: g[0].mul_(6).add_(2 * g[1]) / 8, "changed its input"),
+    ],
+)
+def test_a_wrong_mean_over_machines_is_named(answer, words, capsys):
+    assert words in said(lesson.average, answer, capsys)
+
+
+# ---- 8.6 ----
 
 
 WORDS = lab.sample(20_000, torch.Generator().manual_seed(0), HARBOUR)
@@ -311,18 +340,3 @@ def test_a_wrong_share_of_new_words_is_named(answer, words, capsys):
     out = said(lesson.new_words, answer, capsys)
     assert words in out
     assert f"{NEW:.4f}" not in out
-
-
-# ---- the page ----
-
-
-def of_any_arguments(*args): ...
-
-
-STUBS = {"8.1": ..., "8.2": ..., "8.4": lesson.planted_join, "8.5": ...}
-
-
-@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
-def test_the_stub_of_the_page_is_not_attempted_yet_and_shows_the_task(check, capsys):
-    out = said(check, STUBS.get(check.number, of_any_arguments), capsys)
-    assert out.endswith(f"not attempted yet.\n{check.task}\n")

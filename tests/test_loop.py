@@ -15,7 +15,8 @@ from torch import nn
 
 from course_lm.language.windows import IGNORE, all_windows, random_windows
 from course_lm.training import loop
-from course_lm.training.loop import Recipe, evaluate, interrupt_later, make_optimisers, train
+from course_lm.training.interrupts import interrupt_later
+from course_lm.training.loop import Recipe, evaluate, make_optimisers, train
 from course_lm.training.losses import cross_entropy
 from course_lm.training.optimisers import AdamW, Muon
 
@@ -177,11 +178,11 @@ def test_a_part_without_a_label_counts_nothing():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that goes on by a quarter of a second each time it is read, or by `turn(seconds)`."""
+    """A clock that goes on by an eighth of a second each time it is read, or by `turn(seconds)`."""
     now = SimpleNamespace(time=0.0)
 
     def read():
-        now.time += 0.25
+        now.time += 0.125
         return now.time
 
     def turn(seconds):
@@ -195,7 +196,8 @@ def test_a_budget_in_seconds_ends_when_they_are_spent(clock):
     recipe = Recipe(seconds=2.5, rate=0.01, warmup=0.2, decay=0.5)
     steps = list(train(small_rnn(), text_batches(), recipe))
     assert [step.seconds for step in steps] == [0.25 * n for n in range(1, 11)]
-    shares = [0, 0.5, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]
+    # A step counts as the middle of the eighth of a second in which it made its gradient.
+    shares = [0.125, 0.625, 1, 1, 1, 0.95, 0.75, 0.55, 0.35, 0.15]
     assert [step.learning_rate for step in steps] == pytest.approx([0.01 * s for s in shares])
 
 
@@ -216,7 +218,17 @@ def test_a_step_that_takes_all_seconds_is_the_only_one(clock):
         clock(1000.0)
         return cross_entropy(logits, labels)
 
-    assert len(losses(small_rnn(), Recipe(seconds=1.0), loss=slow, held_out=lambda: 2.0)) == 1
+    recipe = Recipe(seconds=1.0, rate=0.01, warmup=0.0, decay=1.0)
+    (step,) = train(small_rnn(), text_batches(), recipe, loss=slow, held_out=lambda: 2.0)
+    assert step.learning_rate == pytest.approx(0.005)
+
+
+def test_a_budget_in_seconds_begins_anew_for_given_optimisers(clock):
+    model, recipe = small_rnn(), Recipe(seconds=1.0)
+    optimisers = make_optimisers(model, recipe)
+    runs = [list(train(model, text_batches(), recipe, optimisers=optimisers)) for _ in range(2)]
+    assert [[step.step for step in run] for run in runs] == [[1, 2, 3, 4], [5, 6, 7, 8]]
+    assert [step.seconds for step in runs[1]] == [0.25, 0.5, 0.75, 1.0]
 
 
 @pytest.mark.parametrize(

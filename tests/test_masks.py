@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from small_models import seeded
 from test_figures import Tags
 
 from course_lm.language import lab
@@ -18,10 +19,6 @@ NAMES = extended(VOCABULARY)
 ENDS = VOCABULARY.ids_of([".", "?"])
 TEXT = "<s> anna is in the attic . ben is in the garden . anna takes the red key ."
 IDS = VOCABULARY.encode(TEXT)
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def explorer(ids=IDS):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from small_models import seeded
 
 from course_lm.language import lab
 from course_lm.language.windows import IGNORE, next_token
@@ -25,10 +26,6 @@ from course_lm.training.pretext import (
 EXTRA = Extra(131)
 VOCABULARY = lab.vocabulary()
 ENDS = VOCABULARY.ids_of([".", "?"])
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def rows(batch=8, length=40, seed=0):
@@ -200,6 +197,14 @@ def test_sentences_of_two_stories_are_no_neighbours():
         ValueError, match="two different whole sentences side by side in every row, got 18"
     ):
         sentence_order(ids, ENDS, 0, EXTRA, seeded())
+
+
+def test_half_a_sentence_at_the_beginning_of_a_row_is_not_moved():
+    text = "the attic . ben is in the garden . anna takes the red key ."
+    ids = torch.tensor([VOCABULARY.encode(text)]).repeat(20, 1)
+    inputs, _ = sentence_order(ids, ENDS, 0, EXTRA, seeded())
+    swapped = "the attic . anna takes the red key . ben is in the garden ."
+    assert {VOCABULARY.decode(row[:-1]) for row in inputs.tolist()} == {text, swapped}
 
 
 def test_two_equal_sentences_cannot_be_swapped():

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from small_models import seeded
 from test_figures import Tags
 
 from course_lm.language import lab
@@ -7,10 +8,6 @@ from course_lm.language.tokens import Vocabulary
 from course_lm.viewing.rails import IMPOSSIBLE, UNKNOWN, rail_stepper, rails, rails_html
 
 VOCABULARY, TRUTH = lab.vocabulary(), lab.Truth()
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def story(seed: int = 0) -> list[int]:

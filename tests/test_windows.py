@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from small_models import seeded
 
 from course_lm.language import lab
 from course_lm.language.windows import (
@@ -15,10 +16,6 @@ from course_lm.language.windows import (
     random_windows,
     story_windows,
 )
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def first(batches):

@@ -1,6 +1,7 @@
 """Exercises of lesson 08: how does a general model become a specialist?"""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from course_lm.language import lab
 from course_lm.language.harbour import HARBOUR
 
 from .checking import exercise
-from .expect import expect_equal, expect_number, expect_tensor, fail
+from .expect import expect_equal, expect_number, expect_shape, expect_tensor, fail
 from .quiz import Question
 from .sentences import brief
 
@@ -292,8 +293,65 @@ def join(student):
     return "With the bug the run starts with shuffled words, far above the loss of the base."
 
 
+def planted_average(gradients, counts):
+    """The mean over the labels of all machines, with a planted bug; the page shows it as 8.5."""
+    return sum(gradients) / len(counts)
+
+
 @exercise(
     "8.5",
+    "Find the planted bug: two machines, one mean",
+    minutes=8,
+    hints=(
+        "How much should a machine count that has no label at all? What does this line do with it?",
+        "Each mean counts as its share of the labels, counts[i] / sum(counts).",
+        "`sum(g * (n / sum(counts)) for g, n in zip(gradients, counts) if n)`: 0 · nan is nan.",
+    ),
+    planted=planted_average,
+)
+def average(student):
+    """Mend it: the mean gradient over the labels of all machines, from (gradients, counts).
+
+    gradients[i] is the mean over the counts[i] labels of machine i; a machine without labels has
+    nan there, 0 / 0, and counts nothing.
+    """
+    rng = _seeded(0)
+    for counts in ([6, 2], [5, 1, 3], [4, 0, 2]):
+        gradients = [torch.randn(n, 2, 3, generator=rng).mean(0) for n in counts]
+        values = expect_shape(student(gradients, counts), (2, 3))
+        if not values.isfinite().all():
+            fail(
+                "expected numbers, got nan or inf. A machine without labels counts nothing; leave "
+                "it out, since 0 · nan is nan"
+            )
+        slips = _mean_slips(gradients, counts)
+        expect_tensor(values, slips.pop(""), mistakes=slips)
+    return "This sum is all that data-parallel training sends from machine to machine."
+
+
+def _mean_slips(gradients: Sequence[Tensor], counts: Sequence[int]) -> dict[str, Tensor]:
+    """What the usual errors give over the machines that have labels; the right mean under ""."""
+    known = [(g, n) for g, n in zip(gradients, counts, strict=True) if n]
+    means, sums = sum(g for g, _ in known), sum(g * n for g, n in known)
+    upside_down = sum(g / n for g, n in known)
+    return {
+        "": sums / sum(counts),
+        "That is the mean of the means; weigh each by its number of labels.": means / len(known),
+        "Machines without labels lower this mean of means; weigh by labels.": means / len(counts),
+        "The means are added up and divided by nothing.": means,
+        "The sum over all labels is not divided by their number.": sums,
+        "The sum over all labels is divided by the machines; divide by the labels.": (
+            sums / len(counts)
+        ),
+        "The weights are upside down: more labels weigh more.": (
+            upside_down / sum(1 / n for _, n in known)
+        ),
+        "Each mean is divided by its labels once more; multiply.": upside_down / sum(counts),
+    }
+
+
+@exercise(
+    "8.6",
     "Measure: how much of the harbour is new?",
     minutes=8,
     hints=(

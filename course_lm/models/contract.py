@@ -24,3 +24,13 @@ def check_ids(
             f"{subject}: expected ids from 0 to {vocab_size - 1}, got {lowest} to {highest}; use "
             "the vocabulary that the model was made for"
         )
+
+
+def check_logits(subject: str, *all_logits: torch.Tensor) -> None:
+    """Raise ValueError unless each row of logits, (..., V), holds numbers and a possible token."""
+    for logits in all_logits:
+        if not logits.amax(-1).isfinite().all():  # NaN, +inf, or nothing is possible
+            raise ValueError(
+                f"{subject}: expected logits that are numbers, with a possible token in each row, "
+                "got NaN, +inf or a row of −inf; look at the model, and at the temperature, if any"
+            )

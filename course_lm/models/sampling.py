@@ -9,7 +9,7 @@ from itertools import islice
 
 import torch
 
-from .contract import Model
+from .contract import Model, check_logits
 
 
 def next_logits(model: Model, ids: Sequence[int]) -> torch.Tensor:
@@ -34,7 +34,7 @@ def adjust(
     """
     _check_dials(temperature, top_k, top_p)
     logits = logits / temperature
-    _check_logits(logits)
+    check_logits("sampling", logits)
     if top_k is None and top_p == 1:
         return logits
     ranked, order = logits.sort(dim=-1, descending=True, stable=True)
@@ -156,12 +156,4 @@ def _check_dials(temperature: float, top_k: int | None, top_p: float) -> None:
     if not 0 < top_p <= 1:
         raise ValueError(
             f"sampling: expected top_p above 0 and up to 1, got {top_p}; 1 keeps every token"
-        )
-
-
-def _check_logits(logits: torch.Tensor) -> None:
-    if not all(map(math.isfinite, logits.amax(-1).aminmax())):
-        raise ValueError(
-            "sampling: expected logits that are numbers, with at least one possible token, "
-            "got NaN, +inf or no possible token; look at the model and at the temperature"
         )

@@ -33,7 +33,8 @@ from torch import Tensor, nn
 
 from course_lm.language.windows import IGNORE, Batch
 
-from .loop import Loss, Optimisers, Recipe, Step, interrupt_later, train
+from .interrupts import interrupt_later
+from .loop import Loss, Optimisers, Recipe, Step, train
 from .losses import cross_entropy
 
 

@@ -38,7 +38,10 @@ class ByPosition:
 
 
 def score(truth: Model, ids: Tensor, prompt: int = 1) -> ByPosition:
-    """Score texts, (B, T), by the exact truth, from place `prompt` on."""
+    """Score texts, (B, T), by the exact truth, from place `prompt` on.
+
+    Raises ValueError for texts that end with their prompt.
+    """
     ids = torch.as_tensor(ids)
     if ids.dim() != 2 or not 1 <= prompt < ids.shape[1]:
         raise ValueError(
@@ -73,10 +76,16 @@ def own_words(model: Model, ids: Tensor, share: float, rng: torch.Generator) -> 
     """Inputs (B, T) in which each word but the first is, with probability `share`, the model's own.
 
     Word t is then drawn from the model after the words already chosen, so T steps follow one after
-    another, where teacher forcing needs a single one.
+    another, where teacher forcing needs a single one. Raises ValueError for a share that is none,
+    TypeError for a model without `read`.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"own_words: expected a share from 0 to 1, got {share}; correct it")
+    if not hasattr(model, "read"):
+        raise TypeError(
+            "own_words: expected a model that reads word by word, with `read`, got "
+            f"{type(model).__name__}; give an RNN or a Transformer"
+        )
     mixed, memory = ids.clone(), None
     own = torch.rand(ids.shape, generator=rng) < share
     for place in range(1, ids.shape[1]):
@@ -92,7 +101,7 @@ def scheduled(
     """Batches whose inputs hold more and more of the model's own words; the labels stay true.
 
     shares: of own words, one for each batch; always 0 is teacher forcing, always 1 is training
-    without it.
+    without it. When the shares end, no batch has been taken that is not given on.
     """
-    for (inputs, labels), share in zip(batches, shares, strict=False):
+    for share, (inputs, labels) in zip(shares, batches, strict=False):
         yield (own_words(model, inputs, share, rng) if share else inputs), labels

@@ -6,10 +6,8 @@ model keeps what it has learned whenever that is.
 
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -20,6 +18,7 @@ from course_lm.language.windows import IGNORE, Batch
 from course_lm.models.contract import Model
 
 from .hardware import half_precision_pays
+from .interrupts import interrupt_later
 from .losses import cross_entropy, token_log_probs
 from .optimisers import Adagrad, AdamW, Muon, Optimisers, clip, schedule, split_weights
 
@@ -105,9 +104,9 @@ def train(
     """Train `model` on `batches` and yield a Step after each step, until the budget is spent.
 
     held_out() is measured every so many steps and after the last. Given `optimisers` go on after
-    the steps that they have taken. An interrupt (Ctrl-C, stop button) is raised after the step in
-    progress and its record; a second one at once. Raises FloatingPointError, the weights kept, for
-    a loss or gradient that is not finite; ValueError for batches that end early or lack labels.
+    their steps; a budget in seconds begins anew. An interrupt (Ctrl-C, stop button) is raised after
+    the step in progress and its record; a second one at once. Raises FloatingPointError, weights
+    kept, for a loss or gradient that is not finite; ValueError for batches that end or lack labels.
     """
     optimisers = optimisers or make_optimisers(model, recipe)
     stream, tokens, seconds, done = iter(batches), 0, 0.0, optimisers[0].steps
@@ -116,8 +115,8 @@ def train(
         try:
             with interrupt_later() as stop:
                 began = time.perf_counter()
-                share = schedule(_spent(recipe, done + 0.5, seconds), recipe.warmup, recipe.decay)
                 value, norm, labels = _learn(model, stream, recipe, loss, done + 1)
+                share = _share(recipe, done, seconds, time.perf_counter() - began)
                 for optimiser in optimisers:
                     optimiser.step(share)
                 done, tokens = done + 1, tokens + labels
@@ -137,6 +136,12 @@ def train(
 def _spent(recipe: Recipe, done: float, seconds: float) -> float:
     """Share of the budget."""
     return done / recipe.steps if recipe.steps else seconds / recipe.seconds
+
+
+def _share(recipe: Recipe, done: int, seconds: float, took: float) -> float:
+    """Share of the rates in the middle of a step that has taken so long; 0 in none."""
+    half = min(took, (recipe.seconds or math.inf) - seconds) / 2  # of what lies in the budget
+    return schedule(_spent(recipe, done + 0.5, seconds + half), recipe.warmup, recipe.decay)
 
 
 def _next_batches(stream: Iterator[Batch], count: int, step: int) -> list[Batch]:
@@ -198,23 +203,3 @@ def evaluate(model: Model, batches: Iterable[Batch]) -> float:
     if not count:
         raise ValueError("evaluate: expected at least one label, got none; give a longer text")
     return total / count
-
-
-@contextmanager
-def interrupt_later() -> Iterator[list[int]]:
-    """Hold Ctrl-C back until the block ends; the list is not empty if it came. Twice ends it."""
-    came: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        if came:
-            raise KeyboardInterrupt
-        came.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield came  # signals reach the main thread only
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -8,6 +8,7 @@ import math
 import torch
 
 from course_lm.language.windows import IGNORE
+from course_lm.models.contract import check_logits
 
 
 def token_log_probs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -30,7 +31,7 @@ def token_log_probs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             f"token_log_probs: expected labels from 0 to {logits.shape[-1] - 1} or IGNORE, "
             f"got {int(wrong[0])}; use the vocabulary that the model was made for"
         )
-    _check_logits(logits)
+    check_logits("losses", logits)
     chosen = logits.gather(-1, labels.where(known, 0).unsqueeze(-1)).squeeze(-1)
     return torch.where(known, chosen - logits.logsumexp(-1), 0.0)
 
@@ -97,7 +98,7 @@ def kl_divergence(true_logits: torch.Tensor, model_logits: torch.Tensor) -> torc
     p is the truth, q the model. What the model loses beyond the entropy; ∞ if it rules out a word
     that can come.
     """
-    _check_logits(true_logits, model_logits)
+    check_logits("losses", true_logits, model_logits)
     log_p, log_q = true_logits.log_softmax(-1), model_logits.log_softmax(-1)
     p = log_p.exp()
     return (p * (log_p - log_q).masked_fill(p == 0, 0.0)).sum(-1)
@@ -105,15 +106,6 @@ def kl_divergence(true_logits: torch.Tensor, model_logits: torch.Tensor) -> torc
 
 def expected_cross_entropy(true_logits: torch.Tensor, model_logits: torch.Tensor) -> torch.Tensor:
     """H(p, q) = −Σ_w p(w) log q(w) = H(p) + KL(p ‖ q): (..., V), (..., V) -> (...), nats."""
-    _check_logits(true_logits, model_logits)
+    check_logits("losses", true_logits, model_logits)
     p, log_q = true_logits.softmax(-1), model_logits.log_softmax(-1)
     return -(p * log_q.masked_fill(p == 0, 0.0)).sum(-1)
-
-
-def _check_logits(*all_logits: torch.Tensor) -> None:
-    for logits in all_logits:
-        if not logits.amax(-1).isfinite().all():  # NaN, +inf, or nothing is possible
-            raise ValueError(
-                "losses: expected logits that are numbers, with a possible token in each row, got "
-                "NaN, +inf or a row of −inf; look for the step that made it"
-            )

@@ -155,9 +155,9 @@ def sentence_order(
 ) -> Batch:
     """In every second row, at random, two neighbouring sentences change places: was it so here?
 
-    ends: ids that end a sentence; start: the id that opens a story, never moved. The question
-    follows the text, and its answer is the only label: (B, T) -> (B, T + 1), (B, T + 1). Raises
-    ValueError for a row without two whole sentences side by side.
+    ends: ids that end a sentence; start: the id that opens a story, never moved. After either a
+    sentence begins. The question follows the text, and its answer is the only label: (B, T) ->
+    (B, T + 1), (B, T + 1). Raises ValueError for a row without two whole sentences side by side.
     """
     check_ids("sentence_order", ids, extra.size, math.inf)
     inputs = torch.cat([ids, torch.full((len(ids), 1), extra.asked)], 1)
@@ -178,10 +178,10 @@ def sentence_order(
 
 
 def neighbours(text: list[int], ends: Collection[int], start: int) -> list[tuple[int, int, int]]:
-    """(a, b, c) for all two different sentences text[a:b], text[b:c] that stand side by side."""
-    sentences, begin = [], 0
+    """(a, b, c) for all two different whole sentences text[a:b], text[b:c] side by side."""
+    sentences, begin = [], None  # what stands before the first end or start may be half a sentence
     for place, token in enumerate(text):
-        if token in ends:
+        if token in ends and begin is not None:
             sentences.append((begin, place + 1))
         if token == start or token in ends:
             begin = place + 1

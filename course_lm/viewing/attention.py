@@ -15,11 +15,10 @@ import torch
 from ipywidgets import HTML, HBox, Layout, SelectionSlider, VBox
 from torch import Tensor, nn
 
-from .strips import Html, contrast
-from .style import COLOURS, PAPER, number, visible
+from .strips import BOX, Html, text_on
+from .style import COLOURS, PAPER, between, number, visible
 
 NAMED = 5  # words that the text twin names
-_BOX = "display:inline-block;border-radius:3px;padding:1px 4px;margin:1px;line-height:1.4"
 
 
 @contextmanager
@@ -125,20 +124,17 @@ def _said(words: Sequence[str], weights: Tensor, place: int) -> str:
 
 def _word(word: str, weight: float, share: float, chosen: bool, ahead: bool) -> str:
     background = shade(share)
-    text = max("#000000", "#ffffff", key=lambda colour: contrast(background, colour))
-    style = f"{_BOX};background-color:{background};color:{text}"
+    style = f"{BOX};background-color:{background};color:{text_on(background)}"
     if chosen:
         style += f";outline:2px solid {COLOURS['rejected']}"
     if ahead and not weight:
-        style = f"{_BOX};opacity:.45"
+        style = f"{BOX};opacity:.45"
     return f"<span style='{style}' title='{number(weight)}'>{escape(visible(word))}</span>"
 
 
 def shade(share: float) -> str:
     """Paper for 0, the model's blue for 1: lightness alone tells the order."""
-    ends = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in (PAPER, COLOURS["model"])]
-    mixed = [round(low + (high - low) * share) for low, high in zip(*ends, strict=True)]
-    return "#{:02x}{:02x}{:02x}".format(*mixed)
+    return between(PAPER, COLOURS["model"], share)
 
 
 def _scale() -> str:

@@ -61,8 +61,9 @@ def distribution_bars(
     true_probs: Sequence[float] | None = None,
     *,
     top: int = 8,
+    xlabel: str = "probability of the next word",
 ) -> Drawing:
-    """The `top` most probable next words: the model's probability beside the true one, (V,) each.
+    """The `top` most probable words: the model's probability beside the true one, (V,) each.
 
     Words are ordered by the truth where it is given, so that models can be compared by eye.
     """
@@ -85,7 +86,7 @@ def distribution_bars(
                 axes.text(
                     probs[i], heights[row], label, color=COLOURS[name], va="center_baseline", size=8
                 )
-        name_rows(axes, [visible(words[i]) for i in shown], "probability of the next word")
+        name_rows(axes, [visible(words[i]) for i in shown], xlabel)
     figure.numbers = [
         ["word", *series],
         *([words[i], *(p[i] for p in series.values())] for i in shown),

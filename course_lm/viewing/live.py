@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from ..training.loop import Recipe, Step, interrupt_later
+from ..training.interrupts import interrupt_later
+from ..training.loop import Recipe, Step
 from .curves import block_means
 from .progress import bar, duration, in_place
 from .sketch import Points, loss_sketch

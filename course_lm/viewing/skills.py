@@ -7,7 +7,7 @@ from html import escape
 from ipywidgets import HTML, Layout, SelectionSlider, VBox
 
 from .attention import shade
-from .strips import Html, aligned, contrast
+from .strips import Html, aligned, text_on
 from .style import COLOURS, FAINT, Drawing, blank, literal, number, styled
 
 BAR = 240  # pixels of a share of 1
@@ -42,7 +42,7 @@ def skill_map(checkpoints: Sequence[Checkpoint], chances: Mapping[str, float]) -
                 share = point.skills[name]
                 colour = shade(max(0.0, share - chances[name]) / (1 - chances[name]))
                 axes.add_patch(_square(column, row, colour))
-                ink = max("#000000", "#ffffff", key=lambda text, on=colour: contrast(on, text))
+                ink = text_on(colour)
                 note = {"ha": "center", "va": "center_baseline", "size": 8}
                 axes.text(column, row, f"{share:.2f}", color=ink, **note)
             at = (len(checkpoints) - 0.3, row)

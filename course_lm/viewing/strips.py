@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from html import escape
 from textwrap import fill
 
-from .style import number, visible
+from .style import between, number, visible
 
 # light = expected, dark = surprising; lightness alone tells the order
-_STOPS = ((255, 247, 232), (253, 212, 158), (252, 141, 89), (215, 48, 31), (127, 0, 0))
+_STOPS = ("#fff7e8", "#fdd49e", "#fc8d59", "#d7301f", "#7f0000")
 _IMPOSSIBLE = "#000000"
-_BOX = "display:inline-block;border-radius:3px;padding:1px 4px;margin:1px;line-height:1.4"
+BOX = "display:inline-block;border-radius:3px;padding:1px 4px;margin:1px;line-height:1.4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +109,8 @@ def surprise_colours(share: float) -> tuple[str, str]:
     """(background, text colour) for a surprise that is `share` (0 to 1) of the highest."""
     at = min(max(share, 0.0), 1.0) * (len(_STOPS) - 1)
     low = min(int(at), len(_STOPS) - 2)
-    mixed = zip(_STOPS[low], _STOPS[low + 1], strict=True)
-    rgb = [round(a + (b - a) * (at - low)) for a, b in mixed]
-    background = "#{:02x}{:02x}{:02x}".format(*rgb)
-    dark_text = contrast(background, "#000000") >= contrast(background, "#ffffff")
-    return background, "#000000" if dark_text else "#ffffff"
+    background = between(_STOPS[low], _STOPS[low + 1], at - low)
+    return background, text_on(background)
 
 
 def contrast(one: str, other: str) -> float:
@@ -128,12 +125,17 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+def text_on(background: str) -> str:
+    """Black or white, whichever reads better on the colour "#rrggbb"."""
+    return max("#000000", "#ffffff", key=lambda colour: contrast(background, colour))
+
+
 def _token(token: str, surprise: float | None, unit: str, top: float) -> str:
     shown = escape(visible(token))
     if surprise is None:
-        return f"<span style='{_BOX}' title='not predicted'>{shown}</span>"
+        return f"<span style='{BOX}' title='not predicted'>{shown}</span>"
     colours = surprise_colours(surprise / top) if math.isfinite(surprise) else (_IMPOSSIBLE, "#fff")
-    style = f"{_BOX};background-color:{colours[0]};color:{colours[1]}"
+    style = f"{BOX};background-color:{colours[0]};color:{colours[1]}"
     if not math.isfinite(surprise):
         style += ";border:1px solid #ff5a36"
     return f"<span style='{style}' title='{number(surprise)} {escape(unit)}'>{shown}</span>"

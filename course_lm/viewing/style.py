@@ -26,7 +26,8 @@ COLOURS: Mapping[str, str] = MappingProxyType(
         "rejected": "#C2410C",
     }
 )
-UNNAMED = ("#0067A5", "#C2410C", "#7B3FA0", "#9A6700", "#00755A", "#6B6B6B")
+# Curves without a meaning of their own: never green or grey, which are the floor and the baseline.
+UNNAMED = ("#0067A5", "#C2410C", "#7B3FA0", "#9A6700", "#262626", "#8C2F39")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 PAPER, INK, FAINT = "#FDFDFB", "#262626", "#D5D5D0"
 WIDTH, HEIGHT = 6.0, 3.2  # inches; one inch is 96 CSS pixels
@@ -82,6 +83,12 @@ def meant_colour(label: str) -> str | None:
     """The colour of the first word that has one ("held-out loss" is heldout); None without one."""
     words = re.sub("held[- ]out", "heldout", label.lower()).split()
     return next((COLOURS[word] for word in words if word in COLOURS), None)
+
+
+def between(low: str, high: str, share: float) -> str:
+    """The colour "#rrggbb" that lies `share` (0 to 1) of the way from `low` to `high`."""
+    ends = zip(bytes.fromhex(low[1:]), bytes.fromhex(high[1:]), strict=True)
+    return "#" + bytes(round(a + (b - a) * share) for a, b in ends).hex()
 
 
 def number(value: object) -> str:

@@ -18,7 +18,18 @@ from ..models.rnn import RNN
 from ..training.losses import token_log_probs
 from .chances import ids_of
 from .strips import Html, alert, aligned
-from .style import COLOURS, PAPER, Drawing, blank, drawable, literal, number, styled, visible
+from .style import (
+    COLOURS,
+    PAPER,
+    Drawing,
+    between,
+    blank,
+    drawable,
+    literal,
+    number,
+    styled,
+    visible,
+)
 
 UNITS = 12  # numbers of the state that are drawn: those that move most
 NEGATIVE, POSITIVE = COLOURS["rejected"], COLOURS["model"]
@@ -170,10 +181,7 @@ def _column(seen: Unrolled, t: int) -> str:
 
 def _shade(value: float) -> str:
     """−1 in the one colour, 1 in the other, 0 as paper: strength tells the size."""
-    share = min(abs(value), 1.0)
-    end = POSITIVE if value > 0 else NEGATIVE
-    mixed = [round(253 + (int(end[i : i + 2], 16) - 253) * share) for i in (1, 3, 5)]
-    return "#{:02x}{:02x}{:02x}".format(*mixed)
+    return between(PAPER, POSITIVE if value > 0 else NEGATIVE, min(abs(value), 1.0))
 
 
 def _key() -> str:
