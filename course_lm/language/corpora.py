@@ -3,39 +3,18 @@
 Nothing is downloaded. Tune on `validation`; report on `test`, which no choice has seen.
 """
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import platform
 import pydoc_data.topics
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from .corpus import Corpus
 
 VALIDATION_PLAYS = ("henry-v", "othello", "twelfth-night")
 TEST_PLAYS = ("as-you-like-it", "macbeth", "richard-iii")
 SMALLEST_FILE, LARGEST_FILE = 1_000, 100_000_000  # bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Corpus:
-    """A text in three parts that share no document, and where it comes from."""
-
-    name: str
-    train: str
-    validation: str
-    test: str
-    source: str
-    licence: str
-
-    @property
-    def sha256(self) -> str:
-        """Fingerprint of train, validation and test, one after the other."""
-        return hashlib.sha256((self.train + self.validation + self.test).encode()).hexdigest()
-
-    def __repr__(self) -> str:
-        sizes = f"{len(self.train):,} + {len(self.validation):,} + {len(self.test):,} characters"
-        return f"{self.name}: {sizes}, {self.source}, {self.licence}, sha256 {self.sha256[:12]}"
 
 
 def shakespeare() -> Corpus:

@@ -11,7 +11,6 @@ their sha256 with each result.
 """
 
 import ast
-import hashlib
 import importlib.metadata
 import importlib.util
 import platform
@@ -20,11 +19,11 @@ import sysconfig
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from .cleaning import shingles
+from .corpus import Corpus, part_of
 from .tokens import split_words
 
 LICENCES = {"python": "PSF-2.0", "numpy": "BSD-3-Clause", "torch": "BSD-3-Clause"}
@@ -46,29 +45,7 @@ class Summary(NamedTuple):
     file: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summaries:
-    """Pairs in three parts that share no file, and where they come from."""
-
-    train: tuple[Summary, ...]
-    validation: tuple[Summary, ...]
-    test: tuple[Summary, ...]
-    source: str
-    licence: str
-
-    @property
-    def sha256(self) -> str:
-        """Fingerprint of all pairs, in their order."""
-        return hashlib.sha256(repr((self.train, self.validation, self.test)).encode()).hexdigest()
-
-    def __repr__(self) -> str:
-        sizes = f"{len(self.train):,} + {len(self.validation):,} + {len(self.test):,} pairs"
-        return f"first lines of docstrings: {sizes}, {self.source}, {self.licence}, " + (
-            f"sha256 {self.sha256[:12]}"
-        )
-
-
-def summaries(packages: Sequence[str] = ("python", "numpy", "torch")) -> Summaries:
+def summaries(packages: Sequence[str] = ("python", "numpy", "torch")) -> Corpus:
     """First lines and paragraphs of the docstrings of installed packages, a tenth of files held out
     to validate on and a tenth to test on.
 
@@ -79,7 +56,7 @@ def summaries(packages: Sequence[str] = ("python", "numpy", "torch")) -> Summari
     parts: dict[str, list[Summary]] = {"train": [], "validation": [], "test": []}
     for package in packages:
         for path, name in _files(package):
-            parts[_part(name)] += [Summary(*pair, name) for pair in pairs(path.read_bytes())]
+            parts[part_of(name)] += [Summary(*pair, name) for pair in pairs(path.read_bytes())]
     _drop_copies(parts)
     if not all(parts.values()):
         raise ValueError(
@@ -87,7 +64,9 @@ def summaries(packages: Sequence[str] = ("python", "numpy", "torch")) -> Summari
             f"{', '.join(f'{len(pairs)} for {part}' for part, pairs in parts.items())} of "
             f"{', '.join(packages) or 'no package'}; give packages with more documentation"
         )
-    return Summaries(
+    return Corpus(
+        name="first lines of docstrings",
+        unit="pairs",
         **{part: tuple(found) for part, found in parts.items()},
         source=", ".join(map(_version, packages)),
         licence=", ".join(dict.fromkeys(LICENCES.get(p, "see the package") for p in packages)),
@@ -151,11 +130,6 @@ def _files(package: str) -> Iterator[tuple[Path, str]]:
         inside = path.relative_to(folder)
         if not any(part in NOT_READ or part.startswith("_") for part in inside.parts[:-1]):
             yield path, f"{package}/{inside.as_posix()}"
-
-
-def _part(name: str) -> str:
-    """The part of a file, by its name alone: it stays there when other files come and go."""
-    return {3: "validation", 7: "test"}.get(hashlib.sha256(name.encode()).digest()[0] % 10, "train")
 
 
 def _drop_copies(parts: dict[str, list[Summary]]) -> None:

