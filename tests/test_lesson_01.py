@@ -1,27 +1,15 @@
-import dataclasses
-import json
 import math
 import re
 from collections import Counter, defaultdict
 from fractions import Fraction
-from pathlib import Path
 
 import numpy
 import pytest
 import torch
+from verdicts import cell_of, said
 
 from course_lm.exercises import lesson_01 as lesson
-from course_lm.exercises.checking import Exercise
 from course_lm.models.sampling import adjust
-
-PAGE = Path(__file__).parents[1] / "notebooks" / "01_next_token_probability.ipynb"
-EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
-
-
-def said(check, answer, capsys):
-    """What a fresh copy of the exercise says, so that no attempt is carried to another test."""
-    dataclasses.replace(check, attempts=0, passed=False)(answer)
-    return capsys.readouterr().out
 
 
 def windows_of(words, n):
@@ -347,23 +335,8 @@ def test_the_third_hint_mends_the_page(capsys):
     probs, keep = re.findall("`(.*?)`", lesson.nucleus.hints[2])
     buggy = "keep = ranked.softmax(-1).cumsum(-1) < top_p"
     space = {"torch": torch}
-    exec(stub_of_the_page("nucleus").replace(buggy, f"{probs}; {keep}"), space)
+    exec(cell_of("01", "nucleus").split("\n\n\n")[0].replace(buggy, f"{probs}; {keep}"), space)
     assert "passed" in said(lesson.nucleus, space["nucleus"], capsys)
-
-
-def stub_of_the_page(name):
-    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
-    source = next(text for cell in cells if f"def {name}(" in (text := "".join(cell["source"])))
-    return source.split("\n\n\n")[0]
-
-
-def test_the_stub_of_the_page_is_the_planted_function_and_an_edit_of_it_is_an_attempt(capsys):
-    space, source = {"torch": torch}, stub_of_the_page("nucleus")
-    exec(source, space)
-    assert "not attempted yet" in said(lesson.nucleus, space["nucleus"], capsys)
-    exec(source.replace("(-1) < top_p", "(-1) - 0 < top_p"), space)
-    same = "this gives the same as the function on the page\n"
-    assert same in said(lesson.nucleus, space["nucleus"], capsys)
 
 
 # ---- 1.5 ----
@@ -392,18 +365,3 @@ def test_a_wrong_order_is_named_and_the_right_one_is_not_told(capsys):
     assert "That is a loss; give its n." in said(lesson.best_order, loss, capsys)
     assert "expected another number, got 7\n" in said(lesson.best_order, 7, capsys)
     assert "expected a number, got 'four'" in said(lesson.best_order, "four", capsys)
-
-
-# ---- the page ----
-
-
-def of_any_arguments(*args): ...
-
-
-STUBS = {"1.1": ..., "1.5": ..., "1.4": lesson.planted_nucleus}
-
-
-@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
-def test_the_stub_of_the_page_is_not_attempted_yet_and_shows_the_task(check, capsys):
-    out = said(check, STUBS.get(check.number, of_any_arguments), capsys)
-    assert out.endswith(f"not attempted yet.\n{check.task}\n")

@@ -1,30 +1,17 @@
-import dataclasses
-import json
 import math
 import statistics
 from itertools import combinations
-from pathlib import Path
 
 import numpy
 import pytest
 import torch
 from torch.nn import functional
+from verdicts import said
 
 from course_lm.exercises import lesson_02 as lesson
-from course_lm.exercises.checking import Exercise
 from course_lm.language import lab
 from course_lm.language.windows import IGNORE
 from course_lm.training import losses
-
-PAGE = Path(__file__).parents[1] / "notebooks" / "02_cross_entropy.ipynb"
-EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
-
-
-def said(check, answer, capsys):
-    """What a fresh copy of the exercise says, so that no attempt is carried to another test."""
-    dataclasses.replace(check, attempts=0, passed=False)(answer)
-    return capsys.readouterr().out
-
 
 # ---- 2.1 ----
 
@@ -342,18 +329,6 @@ def test_a_wrong_mean_over_batches_is_named(answer, words, capsys):
     assert words in said(lesson.held_out_loss, answer, capsys)
 
 
-def test_the_stub_of_the_page_is_the_planted_function_and_an_edit_of_it_is_an_attempt(capsys):
-    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
-    source = next(s for cell in cells if "def held_out_loss(" in (s := "".join(cell["source"])))
-    space, source = {}, source.split("\n\n\n")[0]
-    exec(source, space)
-    assert "not attempted yet" in said(lesson.held_out_loss, space["held_out_loss"], capsys)
-    exec(source.replace("sum(losses)", "sum(losses, 0)"), space)
-    out = said(lesson.held_out_loss, space["held_out_loss"], capsys)
-    assert "not yet (attempt 1)" in out
-    assert "This gives the same as the function on the page" in out
-
-
 # ---- 2.5 ----
 
 
@@ -398,18 +373,3 @@ def test_a_wrong_hardest_word_is_named_and_the_right_one_is_not_told(answer, wor
     out = said(lesson.hardest_word, answer, capsys)
     assert words in out
     assert out.count("<s>") == str(answer).count("<s>")
-
-
-# ---- the page ----
-
-
-def of_any_arguments(*args): ...
-
-
-STUBS = {"2.1": ..., "2.5": ..., "2.4": lesson.planted_held_out_loss}
-
-
-@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
-def test_the_stub_of_the_page_is_not_attempted_yet_and_shows_the_task(check, capsys):
-    out = said(check, STUBS.get(check.number, of_any_arguments), capsys)
-    assert out.endswith(f"not attempted yet.\n{check.task}\n")

@@ -1,28 +1,15 @@
-import dataclasses
-import json
 import math
 import statistics
 from itertools import combinations
-from pathlib import Path
 
 import numpy
 import pytest
 import torch
 from torch import nn
+from verdicts import said
 
 from course_lm.exercises import lesson_03 as lesson
-from course_lm.exercises.checking import Exercise
 from course_lm.language import lab
-
-PAGE = Path(__file__).parents[1] / "notebooks" / "03_rnn_language_model.ipynb"
-EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
-
-
-def said(check, answer, capsys):
-    """What a fresh copy of the exercise says, so that no attempt is carried to another test."""
-    dataclasses.replace(check, attempts=0, passed=False)(answer)
-    return capsys.readouterr().out
-
 
 # ---- 3.1 ----
 
@@ -328,18 +315,6 @@ def test_a_wrong_reading_in_pieces_is_named(answer, words, capsys):
     assert words in said(lesson.read_in_pieces, answer, capsys)
 
 
-def test_the_stub_of_the_page_is_the_planted_function_and_an_edit_of_it_is_an_attempt(capsys):
-    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
-    source = next(s for cell in cells if "def read_in_pieces(" in (s := "".join(cell["source"])))
-    space, source = {"torch": torch}, source.split("\n\n\n")[0]
-    exec(source, space)
-    assert "not attempted yet" in said(lesson.read_in_pieces, space["read_in_pieces"], capsys)
-    exec(source.replace("model.read(piece)", "model.read(piece, None)"), space)
-    out = said(lesson.read_in_pieces, space["read_in_pieces"], capsys)
-    assert "not yet (attempt 1)" in out
-    assert "This gives the same as the function on the page" in out
-
-
 # ---- 3.5 ----
 
 
@@ -381,18 +356,3 @@ def test_a_wrong_distance_is_named_and_the_right_one_is_not_told(answer, words, 
     out = said(lesson.median_distance, answer, capsys)
     assert words in out
     assert f"expected {MIDDLE:g}" not in out
-
-
-# ---- the page ----
-
-
-def of_any_arguments(*args): ...
-
-
-STUBS = {"3.1": ..., "3.5": ..., "3.4": lesson.planted_read_in_pieces}
-
-
-@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
-def test_the_stub_of_the_page_is_not_attempted_yet_and_shows_the_task(check, capsys):
-    out = said(check, STUBS.get(check.number, of_any_arguments), capsys)
-    assert out.endswith(f"not attempted yet.\n{check.task}\n")

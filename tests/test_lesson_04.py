@@ -1,26 +1,13 @@
-import dataclasses
-import json
 import math
 from itertools import combinations
-from pathlib import Path
 
 import numpy
 import pytest
 import torch
+from verdicts import said
 
 from course_lm.exercises import lesson_04 as lesson
-from course_lm.exercises.checking import Exercise
 from course_lm.language import lab
-
-PAGE = Path(__file__).parents[1] / "notebooks" / "04_teacher_forcing.ipynb"
-EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
-
-
-def said(check, answer, capsys):
-    """What a fresh copy of the exercise says, so that no attempt is carried to another test."""
-    dataclasses.replace(check, attempts=0, passed=False)(answer)
-    return capsys.readouterr().out
-
 
 # ---- 4.1 ----
 
@@ -272,18 +259,6 @@ def test_the_planted_bug_under_other_names_is_told_its_slip_once(capsys):
     assert "The labels" not in out
 
 
-def test_the_stub_of_the_page_is_the_planted_function_and_an_edit_of_it_is_an_attempt(capsys):
-    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
-    source = next(s for cell in cells if "def scheduled_batch(" in (s := "".join(cell["source"])))
-    space, source = {}, source.split("\n\n\n")[0]
-    exec(source, space)
-    assert "not attempted yet" in said(lesson.scheduled_batch, space["scheduled_batch"], capsys)
-    exec(source.replace("mixed[:, 1:]", "mixed[:, 1 : len(words[0])]"), space)
-    out = said(lesson.scheduled_batch, space["scheduled_batch"], capsys)
-    assert "not yet (attempt 1)" in out
-    assert "This is what the function on the page gives" in out
-
-
 # ---- 4.5 ----
 
 
@@ -351,18 +326,3 @@ def test_the_named_answers_are_different_numbers():
     assert min(abs(one - other) for one, other in combinations(named, 2)) > 5e-5
     named += [0.014, 0.01399]
     assert min(abs(one - other) for one, other in combinations(named, 2)) > 9e-6
-
-
-# ---- the page ----
-
-
-def of_any_arguments(*args): ...
-
-
-STUBS = {"4.1": ..., "4.2": ..., "4.5": ..., "4.4": lesson.planted_scheduled_batch}
-
-
-@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
-def test_the_stub_of_the_page_is_not_attempted_yet_and_shows_the_task(check, capsys):
-    out = said(check, STUBS.get(check.number, of_any_arguments), capsys)
-    assert out.endswith(f"not attempted yet.\n{check.task}\n")

@@ -1,28 +1,15 @@
-import dataclasses
-import json
 import math
 from itertools import combinations
-from pathlib import Path
 
 import numpy
 import pytest
 import torch
 from torch.nn import functional
+from verdicts import said
 
 from course_lm.exercises import lesson_05 as lesson
-from course_lm.exercises.checking import Exercise
 from course_lm.language import lab
 from course_lm.models.transformer import Transformer, TransformerConfig
-
-PAGE = Path(__file__).parents[1] / "notebooks" / "05_transformer.ipynb"
-EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
-
-
-def said(check, answer, capsys):
-    """What a fresh copy of the exercise says, so that no attempt is carried to another test."""
-    dataclasses.replace(check, attempts=0, passed=False)(answer)
-    return capsys.readouterr().out
-
 
 # ---- 5.1 ----
 
@@ -236,18 +223,6 @@ def test_a_wrong_split_is_named(answer, words, capsys):
     assert words in said(lesson.split_heads, answer, capsys)
 
 
-def test_the_stub_of_the_page_is_the_planted_function_and_an_edit_of_it_is_an_attempt(capsys):
-    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
-    source = next(s for cell in cells if "def split_heads(" in (s := "".join(cell["source"])))
-    space, source = {}, source.split("\n\n\n")[0]
-    exec(source, space)
-    assert "not attempted yet" in said(lesson.split_heads, space["split_heads"], capsys)
-    exec(source.replace("tokens.reshape", "tokens.clone().reshape"), space)
-    out = said(lesson.split_heads, space["split_heads"], capsys)
-    assert "not yet (attempt 1)" in out
-    assert "This gives the same as the function on the page" in out
-
-
 # ---- 5.5 ----
 
 
@@ -292,18 +267,3 @@ def test_a_wrong_share_is_named(answer, words, capsys):
     out = said(lesson.far_facts, answer, capsys)
     assert words in out
     assert f"{FAR:.4f}" not in out
-
-
-# ---- the page ----
-
-
-def of_any_arguments(*args): ...
-
-
-STUBS = {"5.1": ..., "5.5": ..., "5.4": lesson.planted_split_heads}
-
-
-@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
-def test_the_stub_of_the_page_is_not_attempted_yet_and_shows_the_task(check, capsys):
-    out = said(check, STUBS.get(check.number, of_any_arguments), capsys)
-    assert out.endswith(f"not attempted yet.\n{check.task}\n")

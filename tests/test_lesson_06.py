@@ -1,28 +1,15 @@
-import dataclasses
-import json
 import math
 from itertools import combinations
-from pathlib import Path
 
 import numpy
 import pytest
 import torch
+from verdicts import said
 
 from course_lm.exercises import lesson_06 as lesson
-from course_lm.exercises.checking import Exercise
 from course_lm.language import lab
 from course_lm.language.windows import IGNORE
 from course_lm.training.pretext import Extra, masked_word
-
-PAGE = Path(__file__).parents[1] / "notebooks" / "06_pretext_tasks.ipynb"
-EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
-
-
-def said(check, answer, capsys):
-    """What a fresh copy of the exercise says, so that no attempt is carried to another test."""
-    dataclasses.replace(check, attempts=0, passed=False)(answer)
-    return capsys.readouterr().out
-
 
 # ---- 6.1 ----
 
@@ -254,17 +241,6 @@ def test_a_mask_with_a_bug_is_named(answer, words, capsys):
     assert words in said(lesson.hide_all, answer, capsys)
 
 
-def test_the_stub_of_the_page_is_the_planted_function_and_an_edit_of_it_is_an_attempt(capsys):
-    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
-    source = next(s for cell in cells if "def hide_all(" in (s := "".join(cell["source"])))
-    space, source = {"IGNORE": IGNORE}, source.split("\n\n\n")[0]
-    exec(source, space)
-    assert "not attempted yet" in said(lesson.hide_all, space["hide_all"], capsys)
-    exec(source.replace("ids.where", "ids.clone().where"), space)
-    out = said(lesson.hide_all, space["hide_all"], capsys)
-    assert "not yet (attempt 1)" in out
-
-
 # ---- 6.5 ----
 
 
@@ -309,18 +285,3 @@ def test_a_wrong_surprise_is_named(answer, words, capsys):
     out = said(lesson.right_side, answer, capsys)
     assert words in out
     assert f"{MEAN:.4f}" not in out
-
-
-# ---- the page ----
-
-
-def of_any_arguments(*args): ...
-
-
-STUBS = {"6.1": ..., "6.2": ..., "6.5": ..., "6.4": lesson.planted_hide_all}
-
-
-@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
-def test_the_stub_of_the_page_is_not_attempted_yet_and_shows_the_task(check, capsys):
-    out = said(check, STUBS.get(check.number, of_any_arguments), capsys)
-    assert out.endswith(f"not attempted yet.\n{check.task}\n")

@@ -1,3 +1,4 @@
+import collections
 import dataclasses
 import hashlib
 import math
@@ -5,20 +6,12 @@ import math
 import numpy
 import pytest
 import torch
+from verdicts import said
 
 from course_lm.exercises import lesson_07 as lesson
-from course_lm.exercises.checking import Exercise
 from course_lm.language import cleaning, lab
+from course_lm.language.crawl import crawl
 from course_lm.training.losses import token_log_probs
-
-EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
-
-
-def said(check, answer, capsys):
-    """What a fresh copy of the exercise says, so that no attempt is carried to another test."""
-    dataclasses.replace(check, attempts=0, passed=False)(answer)
-    return capsys.readouterr().out
-
 
 # ---- 7.1 ----
 
@@ -224,6 +217,92 @@ def test_a_wrong_way_to_drop_copies_is_named(answer, words, capsys):
 # ---- 7.5 ----
 
 
+def site_by_site(pages):
+    """Each site cleaned alone, and the pages put back in the order of the crawl."""
+    sites, left = collections.defaultdict(list), []
+    for page in pages:
+        sites[page.site].append(page)
+    for own in sites.values():
+        held = [set(page.text.split("\n")) for page in own]
+        for page in own:
+            lines = page.text.split("\n")
+            seen = [sum(line in lines for lines in held) for line in lines]
+            good = [s for s, n in zip(lines, seen, strict=True) if n < 3 or n / len(own) < 1 / 2]
+            if any(good):
+                left.append(dataclasses.replace(page, text="\n".join(good)))
+    return sorted(left, key=lambda page: page.number)
+
+
+def cut_with(most, once=set, empty=False):
+    def cut(pages):
+        sizes = collections.Counter(page.site for page in pages)
+        counts = collections.Counter()
+        for page in pages:
+            counts.update((page.site, line) for line in once(page.text.split("\n")))
+        kept = []
+        for page in pages:
+            lines = page.text.split("\n")
+            least = most(sizes[page.site], len(pages))
+            text = "\n".join(line for line in lines if counts[page.site, line] < least)
+            kept += [dataclasses.replace(page, text=text)] * bool(text or empty)
+        return kept
+
+    return cut
+
+
+def of_the_site(size, total):
+    return max(3, size / 2)
+
+
+@pytest.mark.parametrize(
+    "answer", [cleaning.strip_boilerplate, site_by_site, cut_with(of_the_site)]
+)
+def test_every_right_filter_passes(answer, capsys):
+    assert "passed" in said(lesson.cut, answer, capsys)
+
+
+def edited(pages):
+    return lesson.planted_cut(list(pages))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (edited, "the same as the function on the page"),
+        (cut_with(lambda size, total: max(3, total / 2)), "half of the pages of the site"),
+        (cut_with(lambda size, total: size / 2), "ask for three pages as well"),
+        (cut_with(lambda size, total: max(3, size // 2 + 1)), "on exactly half of the pages"),
+        (cut_with(of_the_site, once=list), "A line counts once a page"),
+        (cut_with(of_the_site, empty=True), "nothing is left is to be dropped"),
+        (lambda pages: site_by_site(pages)[::-1], "keep that of the crawl"),
+        (lambda pages: [p.text for p in site_by_site(pages)], "expected a list of pages"),
+        (
+            lambda pages: [dataclasses.replace(p, number=0) for p in site_by_site(pages)],
+            "as they were but for their text",
+        ),
+        (lambda pages: print(site_by_site(pages)), "end the function"),
+    ],
+)
+def test_a_wrong_filter_is_named(answer, words, capsys):
+    assert words in said(lesson.cut, answer, capsys)
+
+
+def test_the_planted_filter_eats_the_stories_that_many_sites_copied():
+    pages = cleaning.repair(crawl(300, torch.Generator().manual_seed(0)))
+    right = {page.number: page for page in cleaning.strip_boilerplate(pages)}
+    left = {page.number for page in lesson.planted_cut(pages)}
+    posted, eaten = collections.Counter(), collections.Counter()
+    for number, page in right.items():
+        posted[page.story] += bool(page.story)
+        eaten[page.story] += bool(page.story) and number not in left
+    assert left < set(right)
+    for story, count in posted.most_common(3):
+        assert eaten[story] > count / 3
+
+
+# ---- 7.6 ----
+
+
 def counted(*names, verb="lives"):
     words = lab.sample(60_000, torch.Generator().manual_seed(0))
     return sum(words[i] in names and words[i + 1] == verb for i in range(len(words) - 1))
@@ -249,18 +328,3 @@ def test_the_measured_ratio_passes(answer, capsys):
 )
 def test_a_wrong_ratio_is_named(answer, words, capsys):
     assert words in said(lesson.rare_facts, answer, capsys)
-
-
-# ---- the page ----
-
-
-def of_any_arguments(*args): ...
-
-
-STUBS = {"7.1": ..., "7.5": ...}
-
-
-@pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.number)
-def test_the_stub_of_the_page_is_not_attempted_yet_and_shows_the_task(check, capsys):
-    out = said(check, STUBS.get(check.number, of_any_arguments), capsys)
-    assert out.endswith(f"not attempted yet.\n{check.task}\n")

@@ -1,6 +1,9 @@
 """Exercises of lesson 07: what does a model learn from raw text alone?"""
 
 import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -255,9 +258,7 @@ def drop_copies(student):
     Capitals and the number of spaces make no difference. The words of a page are in `page.text`.
     """
     for pages in _crawls():
-        got = student(pages)
-        if not isinstance(got, list | tuple) or not all(isinstance(page, Page) for page in got):
-            fail(f"expected a list of pages, got {brief(got)}")
+        got = _pages_of(student(pages))
         numbers = [page.number for page in got]
         mistakes = _dedup_slips(pages)
         right = mistakes.pop("")
@@ -268,6 +269,12 @@ def drop_copies(student):
         if any(page not in pages for page in got):
             fail("expected the pages as they are, got changed ones; compare a copy of the text")
     return "A hash of 32 bytes a page is all one must remember; a billion pages take 32 GB."
+
+
+def _pages_of(got: object) -> Sequence[Page]:
+    if not isinstance(got, list | tuple) or not all(isinstance(page, Page) for page in got):
+        fail(f"expected a list of pages, got {brief(got)}")
+    return got
 
 
 @cache
@@ -328,8 +335,103 @@ def _dedup_slips(pages: list[Page]) -> dict[str, list[int]]:
     }
 
 
+def planted_cut(pages):
+    """Cut the lines that repeat, with a planted bug; the page shows it as exercise 7.5."""
+    counts = Counter(line for page in pages for line in {*page.text.split("\n")})
+    most = max(3, len(pages) / 100)
+
+    def kept(page):
+        return "\n".join(s for s in page.text.split("\n") if counts[s] < most).strip()
+
+    stripped = [replace(page, text=kept(page)) for page in pages]
+    return [page for page in stripped if page.text]
+
+
 @exercise(
     "7.5",
+    "Find the planted bug: a filter that eats stories",
+    minutes=10,
+    hints=(
+        "Which pages disappear altogether? Look at their `story`: on how many sites does it stand?",
+        "A menu stands on most pages of one site and on none of the others, a story on few pages "
+        "of many sites. Count site by site.",
+        "Count pairs `(page.site, line)` and the pages of each site; cut a line whose count is at "
+        "least `max(3, sizes[page.site] / 2)`.",
+    ),
+    planted=planted_cut,
+)
+def cut(student):
+    """Mend it: cut each line that stands on at least half of the pages of its site, and on three.
+
+    Counted once a page. A page of which nothing is left is dropped.
+    """
+    for pages in _sites():
+        got = _pages_of(student(pages))
+        slips = _cut_slips(pages)
+        right = slips.pop("")
+        numbers = [page.number for page in got]
+        if sorted(numbers) == list(right) != numbers:
+            fail("the right pages, in another order; keep that of the crawl")
+        mistakes = {said: list(wrong.values()) for said, wrong in slips.items() if wrong != right}
+        expect_equal([page.text.strip() for page in got], list(right.values()), mistakes=mistakes)
+        if numbers != list(right):
+            fail(
+                "expected the pages as they were but for their text; use `replace(page, text=...)`"
+            )
+    return "What repeats is noise or fame: C4 and RefinedWeb had to tell one from the other, too."
+
+
+@cache
+def _sites() -> tuple[list[Page], list[Page]]:
+    """Four sites with a menu, small print, a song and the story that all of them copied."""
+    pages = []
+    for site in "abcd":
+        small = f"\nall rights reserved by {site} ."  # on half of the pages
+        texts = [f"{site} is far .{small}", "the story that all tell .", f"ask {site} .{small}"]
+        texts += [f"{site} sings .\nla la .\nla la .\nla la .", small, f"{site} is near ."]
+        pages += [Page(text=f"menu of {site}\n{text.strip()}", site=site) for text in texts]
+    pages += [Page(text="menu of e\ne has one page .", site="e")]
+    by_hand = [replace(page, number=n) for n, page in enumerate(pages)]
+    return by_hand, cleaning.repair(crawl(60, torch.Generator().manual_seed(0)))
+
+
+def _cut_slips(pages: list[Page]) -> dict[str, dict[int, str]]:
+    """The texts that the usual errors leave, by the numbers of their pages; the right under ""."""
+    sizes = Counter(page.site for page in pages)
+
+    def left(most: Callable, once: Callable = set, empty: bool = False) -> dict[int, str]:
+        lines = {page.number: page.text.split("\n") for page in pages}
+        counts = Counter((page.site, s) for page in pages for s in once(lines[page.number]))
+        texts = {
+            n: "\n".join(s for s in lines[n] if counts[site, s] < most(sizes[site])).strip()
+            for n, site in ((page.number, page.site) for page in pages)
+        }
+        return {n: text for n, text in texts.items() if text or empty}
+
+    def right(size: int) -> float:
+        return max(3, size / 2)
+
+    return {
+        "": left(right),
+        "This gives the same as the function on the page: what many sites tell is cut.": {
+            page.number: page.text for page in planted_cut(pages)
+        },
+        "Menus stay: compare with half of the pages of the site, not with half of all.": left(
+            lambda size: len(pages) / 2
+        ),
+        "A site of one page loses everything: ask for three pages as well.": left(
+            lambda size: size / 2
+        ),
+        "A line on exactly half of the pages of its site goes, too.": left(
+            lambda size: max(3, size // 2 + 1)
+        ),
+        "A line counts once a page, however often it stands there.": left(right, once=list),
+        "A page of which nothing is left is to be dropped.": left(right, empty=True),
+    }
+
+
+@exercise(
+    "7.6",
     "Measure: what is stated rarely?",
     minutes=10,
     hints=(
