@@ -157,3 +157,12 @@ def test_every_name_that_a_page_imports_or_defines_is_used(page):
     names |= {n.name for n in defined if n not in methods}
     used = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     assert names - used == set()
+
+
+def test_the_source_that_a_page_shows_is_the_source_of_today(page):
+    for output in outputs(page):
+        first, *code = output.get("data", {}).get("text/plain", "").splitlines() or [""]
+        if re.fullmatch(r"# course_lm/[a-z_/]+\.py", first):
+            lines = (PAGES[0].parents[1] / first[2:]).read_text("utf-8").splitlines()
+            whole = "\n".join(line.strip() for line in lines)
+            assert "\n".join(line.strip() for line in code) in whole, f"{first}: refresh the page"
