@@ -11,6 +11,7 @@ import contextvars
 import copy
 import ctypes
 import dis
+import gc
 import inspect
 import sys
 import threading
@@ -58,6 +59,8 @@ def unchanged(before: object, after: object, seen: set[int] | None = None) -> bo
 def _stop(thread: threading.Thread, ended: list) -> bool:
     """Raise `_Stop` in `thread` until it has `ended`; False if it still runs after a second."""
     end, interval = time.monotonic() + 1, sys.getswitchinterval()
+    collects = gc.isenabled()
+    gc.disable()  # what it calls would be stopped, too, and with a complaint
     sys.setswitchinterval(1e-6)  # one after another, so that a bare `except:` meets two in a row
     try:
         while thread.is_alive() and not ended and time.monotonic() < end:
@@ -66,6 +69,8 @@ def _stop(thread: threading.Thread, ended: list) -> bool:
             time.sleep(0)
     finally:
         sys.setswitchinterval(interval)
+        if collects:
+            gc.enable()
     return bool(ended) or not thread.is_alive()
 
 

@@ -130,7 +130,7 @@ def with_more_words(base: Transformer, vocab_size: int, rng: torch.Generator) ->
     model = Transformer(replace(base.config, vocab_size=vocab_size), rng)
     for name, weight in base.named_parameters():
         wider = model.get_parameter(name).data
-        if len(wider) > old:  # a row for each word
+        if len(wider) > len(weight):  # a row for each word
             wider.normal_(0, weight.std().item(), generator=rng)
         wider[: len(weight)] = weight.data
     return model
