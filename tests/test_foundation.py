@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from course_lm.classroom import foundation
+from course_lm.finetuning.supervised import with_more_words
 from course_lm.language import lab
 from course_lm.language.tokens import Vocabulary
-from course_lm.models.transformer import Transformer
 from course_lm.training.checkpoints import load
 from course_lm.training.loop import Recipe, evaluate
 from course_lm.training.probes import chance, lab_probes, measure
@@ -62,12 +62,11 @@ def test_words_can_be_added_as_the_card_says_and_no_old_logit_moves(saved):
     recipe = re.search(r"```python\n(.*?)```", CARD, re.DOTALL)[1]
     names = {
         "Vocabulary": Vocabulary,
-        "Transformer": Transformer,
         "lab": lab,
         "load": load,
-        "replace": replace,
         "rng": torch.Generator().manual_seed(0),
         "state_path": state_path,
+        "with_more_words": with_more_words,
     }
     exec(recipe, names)
     model, wider = names["model"], names["wider"]

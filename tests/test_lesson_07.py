@@ -271,6 +271,8 @@ def edited(pages):
         (edited, "the same as the function on the page"),
         (cut_with(lambda size, total: max(3, total / 2)), "half of the pages of the site"),
         (cut_with(lambda size, total: size / 2), "ask for three pages as well"),
+        (cut_with(lambda size, total: 3), "few on a large site: ask for half of its pages"),
+        (cut_with(lambda size, total: max(3, size / 100)), "few on a large site"),
         (cut_with(lambda size, total: max(3, size // 2 + 1)), "on exactly half of the pages"),
         (cut_with(of_the_site, once=list), "A line counts once a page"),
         (cut_with(of_the_site, empty=True), "nothing is left is to be dropped"),

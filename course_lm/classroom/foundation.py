@@ -58,9 +58,7 @@ and logit stays what it was:
 ```python
 wider = Vocabulary([*lab.vocabulary().tokens, "summary", "translate"])
 base = load(state_path("foundation"), lab.vocabulary()).model
-model = Transformer(replace(base.config, vocab_size=len(wider)), rng)
-for name, weight in base.named_parameters():
-    model.get_parameter(name).data[: len(weight)] = weight.data
+model = with_more_words(base, len(wider), rng)
 ```
 """
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from course_lm.language import cleaning, lab
 from course_lm.language.crawl import Page, crawl
+from course_lm.language.world import NUMBERS
 from course_lm.models.transformer import Transformer, TransformerConfig
 from course_lm.training.probes import Choice, option_log_probs
 
@@ -383,7 +384,7 @@ def cut(student):
 
 @cache
 def _sites() -> tuple[list[Page], list[Page]]:
-    """Four sites with a menu, small print, a song and the story that all of them copied."""
+    """Four sites with a menu, small print, a song and the story they copied; two more."""
     pages = []
     for site in "abcd":
         small = f"\nall rights reserved by {site} ."  # on half of the pages
@@ -391,6 +392,8 @@ def _sites() -> tuple[list[Page], list[Page]]:
         texts += [f"{site} sings .\nla la .\nla la .\nla la .", small, f"{site} is near ."]
         pages += [Page(text=f"menu of {site}\n{text.strip()}", site=site) for text in texts]
     pages += [Page(text="menu of e\ne has one page .", site="e")]
+    told = ["f is asked thrice ."] * 3 + [f"f has page {number} ." for number in NUMBERS[3:7]]
+    pages += [Page(text=f"menu of f\n{text}", site="f") for text in told]
     by_hand = [replace(page, number=n) for n, page in enumerate(pages)]
     return by_hand, cleaning.repair(crawl(60, torch.Generator().manual_seed(0)))
 
@@ -421,6 +424,9 @@ def _cut_slips(pages: list[Page]) -> dict[str, dict[int, str]]:
         ),
         "A site of one page loses everything: ask for three pages as well.": left(
             lambda size: size / 2
+        ),
+        "Three pages are few on a large site: ask for half of its pages as well.": left(
+            lambda size: 3
         ),
         "A line on exactly half of the pages of its site goes, too.": left(
             lambda size: max(3, size // 2 + 1)

@@ -125,7 +125,8 @@ def labels(student):
             fail(f"expected a pair (inputs, labels), got {brief(got)}")
         for name, part in zip(("inputs", "labels"), got, strict=True):
             if not isinstance(part, Tensor) or part.dim() != 1 or part.is_floating_point():
-                fail(f"expected {name} as a tensor of one row, whole numbers, got {brief(part)}")
+                kind = f", {part.dtype}, {part.dim()}-D" if isinstance(part, Tensor) else ""
+                fail(f"expected {name} as whole numbers in a 1-D tensor, got {brief(part)}{kind}")
         _check_inputs(got[0], prompt, response)
         wanted = torch.tensor([IGNORE] * (len(prompt) - 1) + response)
         slips = _label_slips(prompt, response)

@@ -86,12 +86,12 @@ def packed(pairs: Sequence[Pair], length: int, rows: int, rng: torch.Generator) 
     """
     if not len(pairs):
         raise ValueError("packed: expected at least one example, got none; give some")
-    inputs, labels = torch.empty(0, length, dtype=torch.long), torch.empty(0, length).long()
+    inputs = labels = torch.empty(0, length, dtype=torch.long)
     while True:
         for some in torch.randperm(len(pairs), generator=rng).split(16 * rows):
             more = pack([pairs[index] for index in some.tolist()], length)
             inputs, labels = torch.cat([inputs, more[0]]), torch.cat([labels, more[1]])
-            while len(inputs) > rows:
+            while len(inputs) >= rows:
                 yield inputs[:rows], labels[:rows]
                 inputs, labels = inputs[rows:], labels[rows:]
 
