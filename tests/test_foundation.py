@@ -89,7 +89,7 @@ def test_the_command_makes_a_model_with_its_card_and_makes_it_again(tmp_path, mo
     assert "step 4" in capsys.readouterr().out
     card = paths[0].with_suffix(".md").read_text("utf-8")
     assert card.startswith("# The foundation model")
-    assert "| 4 steps of 10 windows" in card
+    assert "| 4 steps of 8 rows" in card
     assert "| 5,000 words of lab stories" in card
     for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(one, other)

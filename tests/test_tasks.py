@@ -4,6 +4,7 @@ The program gives the only word that can follow a story and a question. What is 
 up in the examples themselves: no rule of the module is repeated here.
 """
 
+import dataclasses
 import math
 from functools import cache
 from itertools import combinations
@@ -15,6 +16,7 @@ from course_lm.classroom.foundation import WORDS
 from course_lm.finetuning.tasks import (
     ASKED,
     END,
+    LARGEST,
     LONGEST,
     NEW_WORDS,
     PARTS,
@@ -283,9 +285,24 @@ def test_every_test_example_holds_a_structure_that_no_training_example_holds(tas
 
 
 @pytest.mark.parametrize("task", ASKED)
-def test_beyond_is_longer_than_anything_in_training_and_in_the_test(task):
-    near = [e.size for part in ("train", "test") for e in drawn(task, part)]
-    assert max(near) == LONGEST[task] < min(e.size for e in drawn(task, "beyond"))
+def test_beyond_is_longer_or_has_larger_numbers_than_anything_in_training_and_in_the_test(task):
+    near = [e for part in ("train", "test") for e in drawn(task, part)]
+    assert max(e.size for e in near) == LONGEST[task]
+    assert max(e.largest for e in near) <= LARGEST
+    assert all(e.size > LONGEST[task] or e.largest > LARGEST for e in drawn(task, "beyond"))
+
+
+def test_beyond_holds_short_sums_with_large_numbers_and_long_sums_with_small_ones():
+    for task in ("reason", "solve"):
+        short = [e for e in drawn(task, "beyond") if e.size <= LONGEST[task]]
+        assert {e.largest for e in short} == {10, 11, 12}
+        assert any(e.size > LONGEST[task] and e.largest <= LARGEST for e in drawn(task, "beyond"))
+
+
+def test_the_largest_number_of_a_reply_is_read_off_its_words():
+    some = dataclasses.replace(drawn("reason", "test")[0], response=("so", "four", "so", "two"))
+    assert some.largest == 4
+    assert dataclasses.replace(some, response=("in", "the", "attic")).largest == 0
 
 
 @pytest.mark.parametrize("task", ASKED)

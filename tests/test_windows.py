@@ -14,6 +14,7 @@ from course_lm.language.windows import (
     mixture,
     next_token,
     random_windows,
+    story_pairs,
     story_windows,
 )
 
@@ -109,6 +110,14 @@ def test_each_story_is_a_row_and_the_next_start_its_last_label():
     assert labels.tolist() == [[5, 6, 7, 0], [8, 0, x, x], [9, 9, x, x]]
 
 
+def test_stories_can_be_had_one_by_one_too():
+    pairs = story_pairs([0, 5, 6, 0, 8, 0], 0)
+    assert [(inputs.tolist(), labels.tolist()) for inputs, labels in pairs] == [
+        ([0, 5, 6], [5, 6, 0]),
+        ([0, 8], [8, 0]),
+    ]
+
+
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 def test_stories_of_the_lab_predict_every_word_but_the_first_exactly_once(batch):
     ids = lab.vocabulary().ids_of(lab.sample(2_000, seeded(0)))
@@ -138,13 +147,13 @@ def test_a_start_at_the_very_end_is_a_label_only():
 @pytest.mark.parametrize(
     ("ids", "start", "got"),
     [
-        ([0, 1, 2, 3, 0, 1], 0, "got id 0 first and a story of 4"),
-        ([4, 0, 1, 2], 0, "got id 4 first and a story of 2"),
-        ([0, 1, 2], 9, "got id 0 first and a story of 0"),
+        ([0, 1, 2, 3, 0, 1], 0, "stories of at most 3 tokens, got one of 4; give a longer"),
+        ([4, 0, 1, 2], 0, "begins with id 0, got id 4 first; cut the text"),
+        ([0, 1, 2], 9, "begins with id 9, got id 0 first; cut the text"),
     ],
 )
 def test_a_text_that_is_not_in_stories_is_refused(ids, start, got):
-    with pytest.raises(ValueError, match=f"begins with id {start}, in stories of .*{got}; cut the"):
+    with pytest.raises(ValueError, match=got):
         first(story_windows(ids, start, context=3, batch=2))
 
 

@@ -2,7 +2,7 @@
 
     python -m course_lm.classroom.foundation
 
-It reads lab text alone, for some minutes on one core. Lessons 09 to 11 start from it.
+It reads lab text alone, for half an hour on one core. Lessons 09 to 11 start from it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,29 @@ from pathlib import Path
 
 import torch
 
+from course_lm.finetuning.supervised import Apart, packed
 from course_lm.language import lab
-from course_lm.language.windows import Batch, random_windows, story_windows
+from course_lm.language.windows import Batch, story_pairs, story_windows
 from course_lm.models.transformer import Transformer, TransformerConfig
 from course_lm.training.checkpoints import save
 from course_lm.training.loop import Recipe, evaluate, train
 
 FOLDER = Path(__file__).parents[1] / "states"
 VOCABULARY = lab.vocabulary()
+START = VOCABULARY.ids[lab.START]
 SHAPE = TransformerConfig(
-    vocab_size=len(VOCABULARY), context=256, width=128, layers=3, heads=4, kv_heads=4, hidden=256
+    vocab_size=len(VOCABULARY),
+    context=256,
+    width=128,
+    layers=4,
+    heads=4,
+    kv_heads=4,
+    hidden=256,
+    spread=1.0,
 )
-RECIPE = Recipe(steps=1100, rate=0.004, matrix_rate=0.02)
-WINDOW, BATCH = 192, 10  # words in a row, rows in a step
-WORDS, NEW_WORDS = 2_000_000, 50_000  # drawn with seed 0 and seed 1
+RECIPE = Recipe(steps=6000, rate=0.03, matrix_rate=0.01)
+ROW, BATCH = 128, 8  # words in a row, rows in a step
+WORDS, NEW_WORDS = 4_000_000, 50_000  # drawn with seed 0 and seed 1
 CARD = """# The foundation model
 
 A Transformer that has read stories of the lab language and nothing else. Nobody told it what a
@@ -33,10 +42,10 @@ fact, a sum or an answer is: its one task was the next word.
 |---|---|
 | held-out loss | {loss:.4f} nats per word, on {new_words:,} words of new stories (seed 1) |
 | floor of the same words | {floor:.4f} nats per word: no model can be expected below it |
-| data | {words:,} words of lab stories (seed 0); {tokens:,} read, in random windows |
+| data | {words:,} words of lab stories (seed 0); {tokens:,} read, whole stories side by side |
 | shape | {layers} layers, width {width}, {heads} heads, feed-forward {hidden}, context {context} |
 | weights | {weights:,}, float32 |
-| recipe | {steps} steps of {batch} windows of {window} words; Muon {matrix_rate}, AdamW {rate} |
+| recipe | {steps} steps of {batch} rows of {row} words; Muon {matrix_rate}, AdamW {rate} |
 | time | {minutes:.0f} minutes on one busy core |
 | vocabulary | the {vocab_size} words of `lab.vocabulary()`, in its order |
 
@@ -46,7 +55,7 @@ differ.
 ## Limits
 
 - It knows the world of the lab and no word beyond it. Nothing measured with it is about English.
-- It saw windows of {window} words. Its context is {context}: places beyond {window} are untrained.
+- No story has more than 100 words. Its context is {context}: places beyond those are untrained.
 - What the stories never state, such as where gita lives, it cannot know, and it guesses anyway.
 - It continues stories. It follows no instruction; lesson 09 teaches that.
 
@@ -71,7 +80,7 @@ def new_stories() -> list[str]:
 def story_batches(words: Sequence[str]) -> list[Batch]:
     """A row for each story, so that every word is predicted from all that it depends on."""
     ids = torch.tensor(VOCABULARY.ids_of(words))
-    return list(story_windows(ids, VOCABULARY.ids[lab.START], WINDOW, 32))
+    return list(story_windows(ids, START, SHAPE.context, 32))
 
 
 def main(folder: Path = FOLDER, recipe: Recipe = RECIPE, words: int = WORDS) -> Path:
@@ -82,9 +91,10 @@ def main(folder: Path = FOLDER, recipe: Recipe = RECIPE, words: int = WORDS) -> 
     unread = new_stories()
     batches = story_batches(unread)
     model = Transformer(SHAPE, rng)
-    windows = random_windows(ids, WINDOW, BATCH, rng, start=VOCABULARY.ids[lab.START])
+    rows = packed(story_pairs(ids, START), ROW, BATCH, rng)
     some = batches[:4]
-    for step in train(model, windows, recipe, held_out=lambda: evaluate(model, some), every=50):
+    net, held_out = Apart(model, START), lambda: evaluate(model, some)
+    for step in train(net, rows, recipe, held_out=held_out, every=50):
         if step.held_out is not None:
             print(
                 f"step {step.step}, {step.seconds:.0f} s, held out {step.held_out:.4f}", flush=True
@@ -111,7 +121,7 @@ def card(
         weights=sum(weight.numel() for weight in model.parameters()),
         words=words,
         new_words=NEW_WORDS,
-        window=WINDOW,
+        row=ROW,
         batch=BATCH,
     )
 

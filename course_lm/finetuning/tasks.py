@@ -10,9 +10,9 @@
 | reason | who finds and loses how many | every sum written out, then the number |
 | solve | the same texts as `reason` | the number alone |
 
-What is held out is held out by *structure*: no training example holds a pair of people (stories), a
-person with a thing or place (translation) or two sums in a row (reasoning) that a test example is
-chosen for. Texts longer than any in training are a part of their own, "beyond".
+Held out is held out by *structure*: no training example holds a pair of people (stories), a person
+with a thing or place (translation) or two sums in a row (reasoning) that a test example is chosen
+for. Longer texts and larger numbers than any in training are a part of their own, "beyond".
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +37,7 @@ PARTS = ("train", "test", "beyond")
 LONGEST = {"summarise": 6, "answer": 6, "translate": 3, "reason": 4, "solve": 4}
 NAMES = tuple(person.name for person in WORLD.people)
 OBJECTS = (*WORLD.places, *WORLD.things, *(form for item in WORLD.items for form in item))
+LARGEST = 9  # number in a reply, of training and test
 EVERY = 5  # about one structure in so many is held out
 
 
@@ -44,8 +45,8 @@ EVERY = 5  # about one structure in so many is held out
 class Example:
     """A task, and what is right.
 
-    task: one of ASKED. prompt: from START to REPLY. response: up to END. size: sentences of a
-    story or translation, sums of a reasoning. held_out: it holds a structure kept for tests.
+    task: one of ASKED. prompt: START to REPLY. response: up to END. size: sentences of a story or
+    translation, sums of a reasoning. held_out: it holds a structure kept for tests.
     """
 
     task: str
@@ -55,9 +56,16 @@ class Example:
     held_out: bool
 
     @property
+    def largest(self) -> int:
+        """The largest number that the response names, 0 where it names none."""
+        return max(
+            (NUMBERS.index(word) + 1 for word in self.response if word in NUMBERS), default=0
+        )
+
+    @property
     def part(self) -> str:
         """Where it belongs, one of PARTS."""
-        if self.size > LONGEST[self.task]:
+        if self.size > LONGEST[self.task] or self.largest > LARGEST:
             return "beyond"
         return "test" if self.held_out else "train"
 
@@ -75,7 +83,7 @@ def examples(task: str, count: int, rng: torch.Generator, part: str = "train") -
             f"examples: expected a task of {', '.join(ASKED)} and a part of {', '.join(PARTS)}, "
             f"got {task!r} and {part!r}; choose from these"
         )
-    # A stream of its own: with the seed of another text, that text's stories would come again.
+    # A stream of its own: with another text's seed, that text's stories would come again.
     own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng)))
     make, chances, found = MAKERS[task], drawn(own), {}
     while len(found) < count:
@@ -87,9 +95,8 @@ def examples(task: str, count: int, rng: torch.Generator, part: str = "train") -
 
 def run(program: Program, chances: Iterator[float]) -> tuple[list[str], Scene | None]:
     """All words that a program says when it is told what is drawn, and what it returns."""
-    words: list[str] = []
+    words, options = [], next(program)
     try:
-        options = next(program)
         while True:
             words.append(draw(options, chances))
             options = program.send(words[-1])
@@ -150,18 +157,12 @@ def answer(chances: Iterator[float]) -> Example:
 def _about_a_story(task, said, scene: Scene, question: str, response: str) -> Example:
     one, two = (NAMES.index(person.name) for person in scene.cast)
     prompt = _prompt(sum(said, ()), task, question)
-    held_out = (one + two) % EVERY == 0
-    return Example(
-        task=task, prompt=prompt, response=_reply(response), size=len(said), held_out=held_out
-    )
+    kept, reply = (one + two) % EVERY == 0, (*response.split(), END)
+    return Example(task=task, prompt=prompt, response=reply, size=len(said), held_out=kept)
 
 
 def _prompt(text: Sequence[str], task: str, question: str = "") -> tuple[str, ...]:
     return (START, *text, task, *question.split(), REPLY)
-
-
-def _reply(response: str) -> tuple[str, ...]:
-    return (*response.split(), END)
 
 
 def translation(chances: Iterator[float]) -> Example:

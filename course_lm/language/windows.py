@@ -98,29 +98,41 @@ def all_windows(ids: Sequence[int] | torch.Tensor, context: int, batch: int) -> 
     yield from zip(inputs.split(batch), labels.split(batch), strict=True)
 
 
+def story_pairs(ids: Sequence[int] | torch.Tensor, start: int) -> list[Batch]:
+    """Inputs and labels of every story, (T,) and (T,), which holds all that its words depend on.
+
+    A story begins where the id `start` stands; the start of the next story is its last label.
+    Raises ValueError for a text that does not begin a story.
+    """
+    ids = _long_enough(ids, 1)
+    if ids[0] != start:
+        raise ValueError(
+            f"story_pairs: expected a text that begins with id {start}, got id {int(ids[0])} "
+            "first; cut the text where a story begins"
+        )
+    begins = (ids == start).nonzero().flatten().tolist()
+    ends = pairwise([*begins, len(ids) - 1])
+    return [(ids[a:b], ids[a + 1 : b + 1]) for a, b in ends if b > a]
+
+
 def story_windows(
     ids: Sequence[int] | torch.Tensor, start: int, context: int, batch: int
 ) -> Iterator[Batch]:
-    """Every story once, a row each, so that each row holds all that its words depend on.
+    """Every story once, a row each, filled up to the longest: inputs with id 0, labels with IGNORE.
 
-    A story begins where the id `start` stands; the start of the next story is its last label. Rows
-    are filled up to the longest story: inputs with id 0, labels with IGNORE. Raises ValueError for
-    a story with more than `context` labels and for a text that does not begin a story.
+    Raises ValueError for a story with more than `context` labels, and what `story_pairs` raises.
     """
-    ids = _long_enough(ids, 1)
-    begins = (ids == start).nonzero().flatten().tolist()
-    stories = [ids[a : b + 1] for a, b in pairwise([*begins, len(ids) - 1]) if b > a]
-    longest = max((len(story) - 1 for story in stories), default=0)
-    if not stories or begins[0] != 0 or longest > context:
+    pairs = story_pairs(ids, start)
+    longest = max(len(story) for story, _ in pairs)
+    if longest > context:
         raise ValueError(
-            f"story_windows: expected a text that begins with id {start}, in stories of at most "
-            f"{context} tokens, got id {int(ids[0])} first and a story of {longest}; cut the text "
-            "where a story begins, or give a longer context"
+            f"story_windows: expected stories of at most {context} tokens, got one of {longest}; "
+            "give a longer context"
         )
-    labels = torch.full((len(stories), longest), IGNORE)
-    inputs = torch.zeros_like(labels)
-    for row, story in enumerate(stories):
-        inputs[row, : len(story) - 1], labels[row, : len(story) - 1] = story[:-1], story[1:]
+    inputs = torch.zeros(len(pairs), longest, dtype=torch.long)
+    labels = torch.full_like(inputs, IGNORE)
+    for row, (story, after) in enumerate(pairs):
+        inputs[row, : len(story)], labels[row, : len(story)] = story, after
     yield from zip(inputs.split(batch), labels.split(batch), strict=True)
 
 
