@@ -241,9 +241,26 @@ def test_without_steps_the_response_is_the_number_alone():
     assert {len(example.response) for example in everything("solve")} == {3}
 
 
-def test_the_other_person_counts_too_so_that_the_numbers_have_to_be_kept_apart():
+def test_no_two_events_of_a_sum_are_alike_so_that_each_can_be_found_again():
     for example in everything("reason", "solve"):
-        assert len({sentence[0] for sentence in cut(text_of(example))}) == 2
+        events = [said[1:3] for said in cut(text_of(example))]
+        assert len(set(events)) == len(events)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_each_change_of_a_test_stands_at_its_place_in_some_training_text_too(place):
+    """Held out is the pair of sums in a row; if a change itself were, nobody could learn it."""
+    tested, trained = (
+        {sums(example)[place][:2] for example in examples("reason", 300, seeded(0), part)}
+        for part in ("test", "train")
+    )
+    assert tested <= trained
+
+
+def test_often_another_person_counts_too_so_that_the_numbers_have_to_be_kept_apart():
+    cast = [len({said[0] for said in cut(text_of(e))}) for e in everything("reason", "solve")]
+    assert set(cast) == {1, 2}
+    assert cast.count(2) > len(cast) / 3
 
 
 @pytest.mark.parametrize("task", ["reason", "solve"])

@@ -14,7 +14,7 @@ from .quiz import Question
 from .sentences import brief
 
 base_asked = Question(
-    "Prediction: the base model has read two million words of stories, and no instruction. It gets "
+    "Prediction: the base model has read millions of words of stories, and no instruction. It gets "
     "a story and then `who has the lamp ? [reply]`. What does it say?",
     (
         (

@@ -184,10 +184,10 @@ def translation(chances: Iterator[float]) -> Example:
 
 
 def reasoning(chances: Iterator[float], task: str = "reason") -> Example:
-    """Two people find and lose things of one kind: how many does one of them have at the end?"""
+    """One person, or two, find and lose things, never twice alike: how many has the one then?"""
     one = draw(one_of(NAMES), chances)
     two = draw(one_of(tuple(name for name in NAMES if name != one)), chances)
-    size, others = draw(one_of((2, 3, 4, 5, 6)), chances), draw(one_of((1, 2, 3, 4, 5, 6)), chances)
+    size, others = draw(one_of((2, 3, 4, 5, 6)), chances), draw(one_of((0, 1, 2)), chances)
     turns = sorted([one] * size + [two] * others, key=lambda _: next(chances))
     scene, totals = Scene(WORLD), {one: [0], two: [0]}
     text, steps = [], []
@@ -199,15 +199,15 @@ def reasoning(chances: Iterator[float], task: str = "reason") -> Example:
         totals[subject].append(scene.count[subject])
         if subject == one:
             steps += [verb, words[0], "so", NUMBERS[scene.count[one] - 1], "."]
-    number = NUMBERS[scene.count[one] - 1]
-    question = f"how many {scene.item[1]} does {one} have ?"
+    if len({*zip(text[1::5], text[2::5], strict=True)}) < len(turns):  # which of two "finds one"?
+        return reasoning(chances, task)
     in_a_row = zip(totals[one], totals[one][1:], totals[one][2:], strict=False)
     return Example(
         task=task,
-        prompt=_prompt(text, task, question),
-        response=(*(steps if task == "reason" else ()), number, ".", END),
+        prompt=_prompt(text, task, f"how many {scene.item[1]} does {one} have ?"),
+        response=(*(steps if task == "reason" else ()), *steps[-2:], END),
         size=size,
-        held_out=any((a + 2 * b + 3 * c) % EVERY == 0 for a, b, c in in_a_row),
+        held_out=any((a + 2 * b + 2 * c) % EVERY == 0 for a, b, c in in_a_row),
     )
 
 
