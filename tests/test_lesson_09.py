@@ -1,7 +1,5 @@
 import dataclasses
-import json
 import math
-from pathlib import Path
 
 import numpy
 import pytest
@@ -18,7 +16,6 @@ from course_lm.models.transformer import Transformer, TransformerConfig
 from course_lm.training.loop import Recipe, train
 from course_lm.training.losses import cross_entropy
 
-PAGE = Path(__file__).parents[1] / "notebooks" / "09_supervised_fine_tuning.ipynb"
 EXERCISES = [item for item in vars(lesson).values() if isinstance(item, Exercise)]
 
 
@@ -256,15 +253,6 @@ def test_an_edit_of_the_planted_function_is_an_attempt_and_the_function_itself_i
     out = said(lesson.may_look, lambda ids, start: lesson.planted_may_look(ids, start), capsys)
     assert "not yet (attempt 1)" in out
     assert "the same as the function on the page" in out
-
-
-@pytest.mark.skipif(not PAGE.exists(), reason="the page is not written yet")
-def test_the_stub_of_the_page_is_the_planted_function(capsys):
-    cells = json.loads(PAGE.read_text("utf-8"))["cells"]
-    source = next(s for cell in cells if "def may_look(" in (s := "".join(cell["source"])))
-    space = {"torch": torch}
-    exec(source.split("\n\n\n")[0], space)
-    assert "not attempted yet" in said(lesson.may_look, space["may_look"], capsys)
 
 
 # ---- 9.4 ----

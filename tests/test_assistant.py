@@ -1,0 +1,84 @@
+import re
+
+import pytest
+import torch
+from small_models import seeded
+
+from course_lm.classroom import assistant, foundation
+from course_lm.finetuning.supervised import exact_match
+from course_lm.finetuning.tasks import ASKED, END, examples, task_vocabulary
+from course_lm.language import lab
+from course_lm.language.windows import IGNORE
+from course_lm.training.checkpoints import load
+from course_lm.training.loop import Recipe, evaluate
+from course_lm.training.states import state_path
+
+STATE = foundation.FOLDER / "assistant.safetensors"
+CARD = STATE.with_suffix(".md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def saved():
+    return load(STATE, task_vocabulary())
+
+
+def test_the_card_says_what_the_file_says(saved):
+    assert assistant.card(saved.model, saved.facts) == CARD
+
+
+def test_a_learner_finds_it_by_its_name_and_it_takes_the_words_of_the_tasks_alone(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("COURSE_LM_STATES", str(tmp_path))
+    assert state_path("assistant") == STATE
+    with pytest.raises(ValueError, match="expected the vocabulary"):
+        load(STATE, lab.vocabulary())
+
+
+@pytest.mark.parametrize("part", ["test", "beyond"])
+def test_the_shipped_weights_reach_the_scores_on_the_card(saved, part):
+    """The first of the card's seeds, with room for a reply that another processor rounds away."""
+    rng, stop = seeded(assistant.SEEDS[0]), task_vocabulary().ids[END]
+    for task in ASKED:
+        some = assistant.as_ids(examples(task, assistant.TESTED, rng, part))
+        score = exact_match(saved.model, some, stop)
+        assert score == pytest.approx(saved.facts[part][task][0], abs=0.02), task
+
+
+def test_the_shipped_weights_reach_the_loss_on_the_card(saved):
+    loss, base = (float(x) for x in re.search(r"(\d\.\d{4}) nats.* (\d\.\d{4}),", CARD).groups())
+    batches = foundation.story_batches(foundation.new_stories())
+    assert evaluate(saved.model, batches) == pytest.approx(loss, abs=2e-4)
+    shipped = load(foundation.FOLDER / "foundation.safetensors").facts["loss"]
+    assert base == pytest.approx(shipped, abs=2e-4)
+
+
+def test_the_rows_ask_for_responses_and_hold_some_stories():
+    count = dict.fromkeys(ASKED, 20)
+    stream, asked = assistant.rows(count, 5_000, seeded(0))
+    assert asked == 5 * 20
+    shares = []
+    for _, (inputs, labels) in zip(range(20), stream, strict=False):
+        assert inputs.shape == (assistant.BATCH, assistant.ROW)
+        shares += ((labels != IGNORE).float().mean(1)).tolist()
+    stories = sum(share > 0.6 for share in shares) / len(shares)
+    assert 0.02 < stories < 0.3
+    assert sum(0 < share < 0.6 for share in shares) / len(shares) > 0.6
+
+
+def test_the_command_makes_a_model_with_its_card_and_makes_it_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(foundation, "NEW_WORDS", 2_000)
+    monkeypatch.setattr(assistant, "SEEDS", (1,))
+    monkeypatch.setattr(assistant, "TESTED", 2)
+    threads = torch.get_num_threads()
+    count = dict.fromkeys(ASKED, 20)
+    paths = [
+        assistant.main(tmp_path / name, Recipe(steps=2), count, story_words=5_000)
+        for name in ("one", "two")
+    ]
+    torch.set_num_threads(threads)
+    first, second = (load(path, task_vocabulary()) for path in paths)
+    assert paths[0].with_suffix(".md").read_text("utf-8").startswith("# The assistant")
+    assert first.facts["examples"] == 100
+    for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(one, other)
