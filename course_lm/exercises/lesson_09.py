@@ -31,17 +31,20 @@ base_asked = Question(
 )
 
 at_once = Question(
-    "Prediction: one model learns to say the number at once, another to write every sum out first. "
-    "Where do they differ most?",
+    "Prediction: the same model is asked for the number at once, and with every sum written out "
+    "first. Which reply is right more often, where there are two or three sums?",
     (
-        ("With one sum: there the steps are practised best.", "One sum fits into one pass."),
         (
-            "With many sums.",
+            "The number at once: with less to write, less can go wrong.",
+            "Less is written, and as much has to be worked out, inside one pass.",
+        ),
+        (
+            "The written one.",
             "Each written sum is read again by the next one; at once, all of them have to be done "
             "inside one pass through the same layers.",
         ),
         (
-            "Nowhere: the text that they read is the same.",
+            "Both the same: the text that they read is the same.",
             "What is written becomes part of what is read.",
         ),
     ),
