@@ -232,6 +232,15 @@ def test_training_apart_is_training_the_model_with_the_optimisers_that_it_has_al
 # -- more words
 
 
+def test_new_words_get_the_mean_of_the_old_logits_and_rows_of_the_old_size():
+    base = small_transformer()
+    model, ids = with_more_words(base, 400, seeded(1)), random_ids(2, 9)
+    new = model(ids)[..., base.config.vocab_size :]
+    torch.testing.assert_close(new, base(ids).mean(-1, keepdim=True).expand_as(new))
+    rows = model.embed.weight[base.config.vocab_size :]
+    assert rows.std().item() == pytest.approx(base.embed.weight.std().item(), rel=0.1)
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_more_words_leave_the_old_logits_as_they_were(tied):
     base = small_transformer(tied=tied)

@@ -291,11 +291,21 @@ def test_no_rows_give_no_logits():
         {"kv_heads": 8},
         {"width": 18},
         {"width": 12},
+        {"embed_std": 0.0},
+        {"embed_std": float("nan")},
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(changes):
     with pytest.raises(ValueError, match="transformer: expected sizes of at least 1"):
         TransformerConfig(**TRANSFORMER | changes)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_embedding_begins_with_the_spread_that_the_config_names(tied):
+    config = TransformerConfig(vocab_size=400, width=64, heads=4, embed_std=1.0, tied=tied)
+    model = Transformer(config, torch.Generator().manual_seed(0))
+    assert model.embed.weight.std().item() == pytest.approx(1.0, rel=0.02)
+    assert model.head.weight.std().item() == pytest.approx(1.0 if tied else 0.02, rel=0.02)
 
 
 def test_the_weights_of_the_tests_are_all_random():

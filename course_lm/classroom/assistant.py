@@ -32,11 +32,10 @@ from course_lm.models.transformer import Transformer
 from course_lm.training.checkpoints import load, save
 from course_lm.training.loop import Recipe, evaluate, train
 
-from .foundation import FOLDER, new_stories, story_batches
+from .foundation import BATCH, FOLDER, ROW, START, made, new_stories, story_batches
 
 VOCABULARY = task_vocabulary()
 RECIPE = Recipe(steps=1800, rate=0.01, matrix_rate=0.02)
-ROW, BATCH = 128, 8  # tokens in a row, rows in a step
 COUNT = {"summarise": 14_000, "answer": 14_000, "translate": 8000, "reason": 12_000, "solve": 5000}
 REPLAY, STORY_WORDS = 0.1, 1_000_000  # share of rows that hold stories; words of those
 SEEDS, TESTED = (1, 2, 3), 100  # of the held-out examples; so many of each task and seed
@@ -59,10 +58,7 @@ without written steps.
 | base | the foundation model, with the {new_words} words of the tasks added |
 | data | {examples:,} examples; stories in {replay:.0%} of the rows, against forgetting |
 | loss on new stories | {loss:.4f} nats per word; before tuning {base_loss:.4f}, floor {floor:.4f} |
-| shape | {layers} layers, width {width}, {heads} heads, feed-forward {hidden}, context {context} |
-| weights | {weights:,}, float32 |
-| recipe | {steps} steps of {batch} rows of {row} tokens; Muon {matrix_rate}, AdamW {rate} |
-| time | {minutes:.0f} minutes on one busy core |
+{made}
 | vocabulary | the {vocab_size} words of `tasks.task_vocabulary()`, in its order |
 
 Made by `python -m course_lm.classroom.assistant`. On another kind of processor the last digits
@@ -89,7 +85,7 @@ def rows(
     asked = [pair for task in ASKED for pair in as_ids(examples(task, count[task], rng))]
     labelled = [response_labels(*pair, VOCABULARY.ids[REPLY], ROW) for pair in asked]
     ids = torch.tensor(VOCABULARY.ids_of(lab.sample(story_words, rng)))
-    stories = story_pairs(ids, VOCABULARY.ids[lab.START])
+    stories = story_pairs(ids, START)
     streams = [packed(some, ROW, BATCH, rng) for some in (labelled, stories)]
     return mixture(streams, (1 - REPLAY, REPLAY), rng), len(asked)
 
@@ -97,12 +93,9 @@ def rows(
 def scores(model: Transformer, part: str) -> dict[str, list[float]]:
     """Exact match of every task on one part, for each of SEEDS."""
     stop = VOCABULARY.ids[END]
-    drawn = {seed: torch.Generator().manual_seed(seed) for seed in SEEDS}
+    rngs = [torch.Generator().manual_seed(seed) for seed in SEEDS]
     return {
-        task: [
-            exact_match(model, as_ids(examples(task, TESTED, rng, part)), stop)
-            for rng in drawn.values()
-        ]
+        task: [exact_match(model, as_ids(examples(task, TESTED, rng, part)), stop) for rng in rngs]
         for task in ASKED
     }
 
@@ -121,9 +114,9 @@ def main(
     base = load(FOLDER / "foundation.safetensors", lab.vocabulary()).model
     model = with_more_words(base, len(VOCABULARY), rng)
     known, new = model.head.weight.data.split([base.config.vocab_size, len(NEW_WORDS)])
-    new.normal_(0, known.std().item(), generator=rng)  # told apart from the first step on
+    new.normal_(0, known.std().item(), generator=rng)  # learned sooner than equal rows
     stream, asked = rows(count, story_words, rng)
-    for step in train(Apart(model, VOCABULARY.ids[lab.START]), stream, recipe):
+    for step in train(Apart(model, START), stream, recipe):
         if step.step % 100 == 0:
             print(f"step {step.step}, {step.seconds:.0f} s, loss {step.loss:.4f}", flush=True)
     facts = {"loss": evaluate(model, batches), "floor": lab.floor(unread), "examples": asked}
@@ -136,24 +129,19 @@ def main(
 
 def card(model: Transformer, facts: Mapping, recipe: Recipe = RECIPE) -> str:
     """What the model is, what it reached, and what it cannot do, as Markdown."""
-    config = model.config
     lines = [
         f"| {task} | {_spread(facts['test'][task])} | {_spread(facts['beyond'][task])} |"
         for task in ASKED
     ]
     return CARD.format(
-        **{name: getattr(config, name) for name in config.__dataclass_fields__},
-        **{name: getattr(recipe, name) for name in ("steps", "rate", "matrix_rate")},
-        **{name: facts[name] for name in ("loss", "base_loss", "floor", "examples")},
+        **facts,
         rows="\n".join(lines),
+        made=made(model, facts["seconds"], recipe),
         seeds=", ".join(map(str, SEEDS)),
         tested=TESTED,
         new_words=len(NEW_WORDS),
         replay=REPLAY,
-        minutes=facts["seconds"] / 60,
-        weights=sum(weight.numel() for weight in model.parameters()),
-        row=ROW,
-        batch=BATCH,
+        vocab_size=len(VOCABULARY),
     )
 
 

@@ -6,6 +6,7 @@ It reads lab text alone, for half an hour on one core. Lessons 09 to 11 start fr
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -28,11 +29,16 @@ SHAPE = TransformerConfig(
     heads=4,
     kv_heads=4,
     hidden=256,
-    spread=1.0,
+    embed_std=1.0,
 )
 RECIPE = Recipe(steps=6000, rate=0.03, matrix_rate=0.01)
 ROW, BATCH = 128, 8  # words in a row, rows in a step
 WORDS, NEW_WORDS = 4_000_000, 50_000  # drawn with seed 0 and seed 1
+MADE = """\
+| shape | {layers} layers, width {width}, {heads} heads, feed-forward {hidden}, context {context} |
+| weights | {weights:,}, float32 |
+| recipe | {steps} steps of {batch} rows of {row} words; Muon {matrix_rate}, AdamW {rate} |
+| time | {minutes:.0f} minutes on one busy core |"""
 CARD = """# The foundation model
 
 A Transformer that has read stories of the lab language and nothing else. Nobody told it what a
@@ -43,10 +49,7 @@ fact, a sum or an answer is: its one task was the next word.
 | held-out loss | {loss:.4f} nats per word, on {new_words:,} words of new stories (seed 1) |
 | floor of the same words | {floor:.4f} nats per word: no model can be expected below it |
 | data | {words:,} words of lab stories (seed 0); {tokens:,} read, whole stories side by side |
-| shape | {layers} layers, width {width}, {heads} heads, feed-forward {hidden}, context {context} |
-| weights | {weights:,}, float32 |
-| recipe | {steps} steps of {batch} rows of {row} words; Muon {matrix_rate}, AdamW {rate} |
-| time | {minutes:.0f} minutes on one busy core |
+{made}
 | vocabulary | the {vocab_size} words of `lab.vocabulary()`, in its order |
 
 Made by `python -m course_lm.classroom.foundation`. On another kind of processor the last digits
@@ -110,19 +113,25 @@ def card(
     model: Transformer, facts: Mapping[str, float], recipe: Recipe = RECIPE, words: int = WORDS
 ) -> str:
     """What the model is, what it reached, and what it cannot do, as Markdown."""
-    config = model.config
-    sizes = {name: getattr(config, name) for name in config.__dataclass_fields__}
-    budget = {name: getattr(recipe, name) for name in ("steps", "rate", "matrix_rate")}
     return CARD.format(
         **facts,
-        **sizes,
-        **budget,
-        minutes=facts["seconds"] / 60,
-        weights=sum(weight.numel() for weight in model.parameters()),
+        made=made(model, facts["seconds"], recipe),
         words=words,
         new_words=NEW_WORDS,
-        row=ROW,
+        context=model.config.context,
+        vocab_size=model.config.vocab_size,
+    )
+
+
+def made(model: Transformer, seconds: float, recipe: Recipe) -> str:
+    """The rows of a card that say what a model is and how it was trained."""
+    return MADE.format(
+        **asdict(model.config),
+        **asdict(recipe),
+        weights=sum(weight.numel() for weight in model.parameters()),
         batch=BATCH,
+        row=ROW,
+        minutes=seconds / 60,
     )
 
 

@@ -199,7 +199,7 @@ def reasoning(chances: Iterator[float], task: str = "reason") -> Example:
         totals[subject].append(scene.count[subject])
         if subject == one:
             steps += [verb, words[0], "so", NUMBERS[scene.count[one] - 1], "."]
-    if len({*zip(text[1::5], text[2::5], strict=True)}) < len(turns):  # which of two "finds one"?
+    if len({*zip(text[1::5], text[2::5], strict=True)}) < len(turns):  # two events alike
         return reasoning(chances, task)
     in_a_row = zip(totals[one], totals[one][1:], totals[one][2:], strict=False)
     return Example(

@@ -28,8 +28,8 @@ class TransformerConfig:
 
     context: most tokens that it can see. heads share kv_heads keys and values in groups.
     hidden: width inside the feed-forward layer. grams: tokens in the longest group that has a
-    vector of its own (see `grams.py`). tied: the output uses the input's embedding. spread: of the
-    embedding's first numbers; with 1 long runs copy sooner, with 0.02 short runs sort words sooner.
+    vector of its own (see `grams.py`). tied: the output uses the input's embedding. embed_std: of
+    the embedding's first numbers; with 1 long runs copy sooner, with 0.02 short runs sort sooner.
     """
 
     vocab_size: int
@@ -42,14 +42,14 @@ class TransformerConfig:
     grams: int = 1
     causal: bool = True
     tied: bool = False
-    spread: float = 0.02
+    embed_std: float = 0.02
 
     def __post_init__(self) -> None:
-        sizes = astuple(self)[:8]  # all but the switches and the spread
-        if min(sizes) < 1 or self.heads % self.kv_heads or self.width % (2 * self.heads):
+        fit = min(astuple(self)[:8]) > 0 and not self.heads % self.kv_heads  # the eight sizes
+        if not fit or self.width % (2 * self.heads) or not self.embed_std > 0:
             raise ValueError(
-                "transformer: expected sizes of at least 1, a width that its heads divide into "
-                f"even parts and heads in groups of equal size, got {self}; choose other sizes"
+                "transformer: expected sizes of at least 1, embed_std above 0, a width that its "
+                f"heads divide into even parts, heads in equal groups, got {self}; choose others"
             )
 
 
@@ -70,8 +70,8 @@ class Transformer(nn.Module):
         cos, sin = rotation(config.context, config.width // config.heads)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
-        hidden = torch.full((config.context, config.context), -torch.inf).triu(1)
-        self.register_buffer("future", hidden, persistent=False)  # added to the scores
+        future = torch.full((config.context, config.context), -torch.inf).triu(1)
+        self.register_buffer("future", future, persistent=False)  # added to the scores
         self._draw(rng)
 
     @property
@@ -85,9 +85,9 @@ class Transformer(nn.Module):
             if name.endswith(("out.weight", "down.weight")):
                 weight.zero_()
             elif weight.dim() == 2 and not name.startswith("grams."):
-                spread = 0.02 if weight is self.head.weight else weight.shape[1] ** -0.5
-                spread = self.config.spread if weight is self.embed.weight else spread
-                weight.copy_(torch.empty(weight.shape).normal_(0, spread, generator=rng))
+                stds = {self.head.weight: 0.02, self.embed.weight: self.config.embed_std}
+                std = stds.get(weight, weight.shape[1] ** -0.5)
+                weight.copy_(torch.empty(weight.shape).normal_(0, std, generator=rng))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits of the token after each place: (B, T) -> (B, T, V).
