@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CORE = ("language", "models", "training", "finetuning")
+CORE = ("language", "models", "training", "finetuning", "rlhf")
 EXAMPLES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for room in CORE

@@ -18,12 +18,11 @@ for. Longer texts and larger numbers than any in training are a part of their ow
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 
 import torch
 
 from course_lm.language.chances import QUESTIONS, draw, drawn, one_of
-from course_lm.language.lab import START, WORLD, vocabulary
+from course_lm.language.lab import START, WORLD, sentences, vocabulary
 from course_lm.language.stories import Program, Scene, counting, story
 from course_lm.language.tokens import Vocabulary
 from course_lm.language.world import NUMBERS
@@ -102,12 +101,6 @@ def run(program: Program, chances: Iterator[float]) -> tuple[list[str], Scene | 
             options = program.send(words[-1])
     except StopIteration as end:
         return words, end.value
-
-
-def sentences(words: Sequence[str]) -> list[tuple[str, ...]]:
-    """Cut behind every full stop and question mark."""
-    ends = [i + 1 for i, word in enumerate(words) if word in (".", "?")]
-    return [tuple(words[a:b]) for a, b in pairwise([0, *ends])]
 
 
 def told(chances: Iterator[float]) -> tuple[list[tuple[str, ...]], Scene]:

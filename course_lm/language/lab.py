@@ -8,6 +8,7 @@ here is English: a number measured on this language says nothing about English.
 import math
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 
 import torch
 
@@ -66,6 +67,12 @@ def sample(length: int, rng: torch.Generator, world: World = WORLD) -> list[str]
             return words
         words.append(word)
         options = program.send(word)
+
+
+def sentences(words: Sequence[str]) -> list[tuple[str, ...]]:
+    """Cut behind every full stop and question mark."""
+    ends = [i + 1 for i, word in enumerate(words) if word in (".", "?")]
+    return [tuple(words[a:b]) for a, b in pairwise([0, *ends])]
 
 
 def distributions(words: Sequence[str], world: World = WORLD) -> Iterator[Distribution]:

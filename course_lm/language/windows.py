@@ -136,6 +136,14 @@ def story_windows(
     yield from zip(inputs.split(batch), labels.split(batch), strict=True)
 
 
+def joined(rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Rows of ids, filled up on the right with IGNORE: (N, T)."""
+    filled = torch.full((len(rows), max(map(len, rows), default=0)), IGNORE)
+    for place, row in zip(filled, rows, strict=True):
+        place[: len(row)] = torch.tensor(row)
+    return filled
+
+
 def _long_enough(ids: Sequence[int] | torch.Tensor, context: int) -> torch.Tensor:
     ids = torch.as_tensor(ids, dtype=torch.long)
     if ids.dim() != 1 or len(ids) <= context or context < 1:

@@ -34,3 +34,13 @@ def check_logits(subject: str, *all_logits: torch.Tensor) -> None:
                 f"{subject}: expected logits that are numbers, with a possible token in each row, "
                 "got NaN, +inf or a row of −inf; look at the model, and at the temperature, if any"
             )
+
+
+def check_rewards(subject: str, rewards: torch.Tensor) -> None:
+    """Raise ValueError for a reward that is NaN or infinite."""
+    if not rewards.isfinite().all():
+        place = int((~rewards.flatten().isfinite()).nonzero()[0])
+        raise ValueError(
+            f"{subject}: expected rewards that are finite, got {rewards.flatten()[place]} at place "
+            f"{place}; look at the reward model and at what it was given"
+        )

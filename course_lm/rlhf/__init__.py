@@ -1,0 +1,1 @@
+"""How a model is aligned: preferences, a reward learned from them, and a policy that follows it."""
