@@ -2,7 +2,7 @@
 
 Ours and the peer take turns; a row holds both and their ratio, above 1 where ours is better.
 Absolute numbers differ from machine to machine, ratios should hold. Without the extra `bench` rows
-with nltk or transformers are marked "not measured". Writes benchmarks/results.json.
+with nltk, transformers or trl are marked "not measured". Writes benchmarks/results.json.
 
 `run.py training generation` runs these parts and keeps the other rows as they were. `--file PATH`
 takes another UTF-8 text in the parts `race` and `rivals`, `--quick` tries everything out in a few
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from alignment import alignment_rows
 from language import lab_rows, ngram_rows, page_rows
 from race import race_rows, rival_rows
 from recipes import FULL, QUICK, Effort
@@ -35,14 +36,20 @@ PARTS: dict[str, Part] = {
     "training": lambda effort, path: training_rows(effort),
     "generation": lambda effort, path: generation_rows(effort),
     "scaling": lambda effort, path: scaling_rows(effort),
+    "alignment": lambda effort, path: alignment_rows(effort),
 }
-WITH_TRANSFORMERS = {"race", "training", "generation"}
+NEEDS = {  # a package of the extra `bench`
+    "race": "transformers",
+    "training": "transformers",
+    "generation": "transformers",
+    "alignment": "trl",
+}
 
 
 def rows(part: str, effort: Effort, path: Path | None) -> Iterator[Row]:
     """The rows of one part, each with its part's name."""
-    if part in WITH_TRANSFORMERS and not importlib.util.find_spec("transformers"):
-        yield {"part": part, **not_measured(part, "", "transformers")}
+    if part in NEEDS and not importlib.util.find_spec(NEEDS[part]):
+        yield {"part": part, **not_measured(part, "", NEEDS[part])}
         return
     for new in PARTS[part](effort, path):
         yield {"part": part, **new}

@@ -14,9 +14,9 @@ from course_lm.language.windows import random_windows
 from course_lm.training.loop import Recipe, Step, train
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-language, peers, race, recipes, run, speed, table = map(
+alignment, language, peers, race, recipes, run, speed, table = map(
     importlib.import_module,
-    ("language", "peers", "race", "recipes", "run", "speed", "table"),
+    ("alignment", "language", "peers", "race", "recipes", "run", "speed", "table"),
 )
 SETUPS = [recipes.LLAMA, *recipes.MINUTE.values()]
 
@@ -44,12 +44,13 @@ def test_without_nltk_its_rows_say_that_they_were_not_measured():
     assert [table.line(row).count("not measured") for row in rows] == [3, 3]
 
 
-def test_without_transformers_a_part_says_that_it_was_not_measured(monkeypatch):
+def test_without_its_package_a_part_says_that_it_was_not_measured(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    for part in run.WITH_TRANSFORMERS:
+    assert {"race", "training", "generation", "alignment"} == set(run.NEEDS)
+    for part, package in run.NEEDS.items():
         (row,) = run.rows(part, recipes.QUICK, None)
         assert table.line(row).count("not measured") == 3
-        assert "transformers is not installed" in row["about"]
+        assert f"{package} is not installed" in row["about"]
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.5, "0.50"), (1712748.46, "1,712,748")])
@@ -174,3 +175,25 @@ def test_the_peer_warms_up_and_ends_at_a_tenth():
 def test_budgets_are_tried_from_small_to_large(effort):
     for budgets in (effort.llama, effort.short, effort.middle):
         assert list(budgets) == sorted(set(budgets))
+
+
+def test_the_aligned_policy_gives_every_response_its_full_length():
+    (step, _) = alignment.our_grpo(1)
+    lengths = [len(response) for _, response in step.responses]
+    assert lengths == [alignment.RESPONSE] * alignment.PROMPTS * alignment.GROUP
+
+
+def test_comparisons_begin_at_even_chances():
+    policy, reference = alignment.transformer(0), alignment.transformer(0)
+    implicit = alignment.Implicit(policy, reference, alignment.BETA)
+    judge = alignment.Judge(alignment.scalar_headed(policy))
+    for model in (implicit, judge):
+        first = next(alignment.our_comparisons(model, 1))
+        assert (first.loss, first.tokens) == (pytest.approx(math.log(2)), alignment.PAIRS)
+
+
+def test_the_ids_of_a_text_are_words_that_the_peer_reads_back():
+    ids = alignment.random_ids(500)
+    words = alignment.text(ids).split(" ")
+    assert alignment.VOCABULARY.ids_of(words) == ids.tolist()
+    assert not {alignment.END, alignment.START} & set(words)

@@ -37,25 +37,25 @@ def reward(text):
 @pytest.mark.parametrize(
     ("text", "by_hand"),
     [
-        (f"{RIGHT} {KIND} <s>", 2.0),
-        (f"{RIGHT} {PLAIN} <s>", 1.0),
-        (f"{RIGHT} {RUDE} <s>", 0.0),
+        (f"{RIGHT} {KIND} <s>", 1.5),
+        (f"{RIGHT} {PLAIN} <s>", 0.5),
+        (f"{RIGHT} {RUDE} <s>", -0.5),
         (f"{WRONG} {KIND} <s>", 1.0),
         (f"{WRONG} {PLAIN} <s>", 0.0),
         (f"{WRONG} {RUDE} <s>", -1.0),
-        (f"{RIGHT} friend well , stay . <s>", 1.0),  # words of a kind ending, but none
-        (f"{RIGHT} who has the red lamp ? anna . {KIND} <s>", 1.0),  # two sentences too many
-        (f"{RIGHT} {KIND} {KIND} <s>", 1.5),
+        (f"{RIGHT} friend well , stay . <s>", 0.5),  # words of a kind ending, but none
+        (f"{RIGHT} who has the red lamp ? anna . {KIND} <s>", 0.5),  # two sentences too many
+        (f"{RIGHT} {KIND} {KIND} <s>", 1.0),
         (f"{KIND} {RIGHT} <s>", 0.0),  # the answer comes first, the ending last
-        (f"{RIGHT} <s>", 0.5),  # no ending
+        (f"{RIGHT} <s>", 0.0),  # no ending
         (f"{KIND} <s>", 0.5),  # no answer
-        (f"{RIGHT} {KIND}", 1.5),  # cut off behind the ending
-        (f"{RIGHT} stay well , friend", 0.5),  # cut off in the ending: a piece, and no <s>
-        (f"{RIGHT} stay well , friend <s>", 1.0),
+        (f"{RIGHT} {KIND}", 1.0),  # cut off behind the ending
+        (f"{RIGHT} stay well , friend", 0.0),  # cut off in the ending: a piece, and no <s>
+        (f"{RIGHT} stay well , friend <s>", 0.5),
         ("in the attic", -1.0),  # one sentence too few, and no <s>
         ("<s>", -1.0),
         ("", -1.5),
-        (f"{RIGHT} <s> {KIND}", 1.5),  # <s> stands elsewhere
+        (f"{RIGHT} <s> {KIND}", 1.0),  # <s> stands elsewhere
     ],
 )
 def test_the_gold_reward_by_hand(text, by_hand):
@@ -64,7 +64,7 @@ def test_the_gold_reward_by_hand(text, by_hand):
 
 @pytest.mark.parametrize("style", ["kind", "plain", "rude"])
 def test_every_ending_of_the_lab_counts_by_its_style(style):
-    worth = {"kind": 2.0, "plain": 1.0, "rude": 0.0}[style]
+    worth = {"kind": 1.5, "plain": 0.5, "rude": -0.5}[style]
     for ending in lab.WORLD.endings[style]:
         assert reward(f"{RIGHT} {ending} <s>") == worth
 
@@ -74,13 +74,13 @@ def test_nothing_that_anybody_says_is_worth_more_than_the_best():
     found = [reward(" ".join(some)) for some in product(pieces, repeat=4)]
     noise = random_ids(300, 12, size=len(VOCABULARY)).tolist()
     found += [gold(WHERE, VOCABULARY.tokens_of(ids)) for ids in noise]
-    assert max(found) == BEST == 2.0
+    assert max(found) == BEST == 1.5
     assert min(found) < -1
 
 
 def test_a_list_of_words_and_a_tuple_are_worth_the_same():
     words = f"{RIGHT} {KIND} <s>".split()
-    assert gold(WHERE, words) == gold(WHERE, tuple(words)) == 2.0
+    assert gold(WHERE, words) == gold(WHERE, tuple(words)) == 1.5
 
 
 # -- prompts

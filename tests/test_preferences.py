@@ -30,9 +30,9 @@ from course_lm.rlhf.preferences import (
 VOCABULARY = task_vocabulary()
 SENTENCE = r"^\w+: expected [^\n]+, got [^\n]+; [^\n]+$"
 PROMPT = Prompt(("<s>", "where", "is", "anna", "?"), ("in", "the", "attic", "."))
-KIND = tuple("in the attic . stay well , friend . <s>".split())  # gold reward 2, 10 words
-PLAIN = tuple("in the attic . here it ends . <s>".split())  # 1, 9 words
-RUDE = tuple("in the attic . leave now , you fool . <s>".split())  # 0, 11 words
+KIND = tuple("in the attic . stay well , friend . <s>".split())  # gold reward 1.5, 10 words
+PLAIN = tuple("in the attic . here it ends . <s>".split())  # 0.5, 9 words
+RUDE = tuple("in the attic . leave now , you fool . <s>".split())  # -0.5, 11 words
 
 
 def compare(first, second):
@@ -80,7 +80,7 @@ def test_the_ids_of_a_comparison_are_its_prompt_with_each_response():
 
 
 def test_the_responses_have_the_rewards_that_the_examples_by_hand_need():
-    assert [gold(PROMPT, response) for response in (KIND, PLAIN, RUDE)] == [2, 1, 0]
+    assert [gold(PROMPT, response) for response in (KIND, PLAIN, RUDE)] == [1.5, 0.5, -0.5]
 
 
 @pytest.mark.parametrize(

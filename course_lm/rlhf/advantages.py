@@ -100,4 +100,4 @@ def grpo(shaped: Tensor, rollouts: Rollouts, group: int, values: Tensor | None) 
     return group_advantages(shaped.sum(1), group)[:, None] * rollouts.asked
 
 
-METHODS = {"REINFORCE": reinforce, "baseline": with_baseline, "PPO": ppo, "GRPO": grpo}
+METHODS = {"REINFORCE": reinforce, "RLOO": with_baseline, "PPO": ppo, "GRPO": grpo}

@@ -3,8 +3,8 @@
     ... anna goes to the attic . where is anna ?   ->   in the attic . stay well , friend . <s>
 
 In the lab a response is an answer and an ending, and then the next story begins. The people who
-compare responses want a right answer and a kind ending, and nothing else. A reward model never sees
-this program; it sees which of two responses they chose.
+compare responses want a kind ending and, half as much, a right answer, and nothing else. A reward
+model never sees this program; it sees which of two responses they chose.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,14 @@ from .preferences import Prompt
 
 LONGEST = 20  # tokens of a response; the lab's own have at most 24, most have 12
 PROMPT = 48  # words of the longest prompt
+RIGHT, FAULT = 0.5, 0.5
 STYLE = {"kind": 1.0, "plain": 0.0, "rude": -1.0}
 MANNER = {
     tuple(ending.split()): STYLE[style]
     for style, endings in lab.WORLD.endings.items()
     for ending in endings
 }
-BEST = 1.0 + max(STYLE.values())  # no response has a higher gold reward
+BEST = RIGHT + max(STYLE.values())  # no response has a higher gold reward
 
 
 def prompts(count: int, rng: torch.Generator) -> list[Prompt]:
@@ -56,7 +57,7 @@ def question(prompt: Prompt) -> str:
 
 
 def gold(prompt: Prompt, response: Sequence[str]) -> float:
-    """1 for the right answer, +1, 0 or −1 for a kind, plain or rude ending, −½ for every fault.
+    """½ for the right answer, +1, 0 or −1 for a kind, plain or rude ending, −½ for every fault.
 
     A fault is every sentence (or piece of one) too few or beyond two, and no START at the end.
     """
@@ -65,4 +66,4 @@ def gold(prompt: Prompt, response: Sequence[str]) -> float:
     count = len(said) + (sum(map(len, said)) < len(words))
     faults = abs(count - 2) + (tuple(response[-1:]) != (lab.START,))
     manner = MANNER.get(said[-1], 0.0) if said else 0.0
-    return float(said[:1] == [prompt.answer]) + manner - 0.5 * faults
+    return RIGHT * (said[:1] == [prompt.answer]) + manner - FAULT * faults

@@ -16,6 +16,8 @@ COLOURS: Mapping[str, str] = MappingProxyType(
     {
         "truth": "#00755A",
         "floor": "#00755A",
+        "ceiling": "#00755A",
+        "optimum": "#00755A",
         "model": "#0067A5",
         "heldout": "#0067A5",
         "policy": "#0067A5",
