@@ -51,19 +51,19 @@ above_the_ceiling = Question(
 
 longer_and_longer = Question(
     "Prediction: the annotator likes long responses a little, beside right and kind ones. A reward "
-    "model learns from their votes, and later a policy from the reward model. What will it do?",
+    "model learns from their votes. What does it do?",
     (
         (
             "The same as with an honest annotator: a small bias averages out.",
             "Noise averages out over many votes; a bias points the same way in each of them.",
         ),
         (
-            "It will write longer responses, whether or not more is to be said.",
+            "It scores longer responses higher, whether or not more is said.",
             "The reward model has learned what the votes show, and a word more always pays.",
         ),
         (
             "Nothing new: no response of the training data was too long.",
-            "The policy tries responses that nobody has compared, and is paid for their length.",
+            "It scores responses that nobody has compared, too, and pays for their length.",
         ),
     ),
     correct=1,
@@ -292,7 +292,7 @@ def ceiling(student):
             "Give a share from 0 to 1, not per cent.": 100 * best.mean(),
         }
         expect_mean(student(p), best.mean(), slips, "comparisons")
-    return "A reward model that comes near this number has learned all that the votes can teach."
+    return "No model foretells more. One that comes near may still miss what seldom decides."
 
 
 @exercise(
@@ -418,8 +418,8 @@ def pair_loss(student):
     "Measure: what is a word worth?",
     minutes=12,
     hints=(
-        "Rewards have no zero and no scale of their own. So there are three unknowns: how much a "
-        "gold point adds, how much a word adds, and a constant.",
+        "Rewards have no zero, and their scale is that of the votes' noise. So there are three "
+        "unknowns: how much a gold point adds, how much a word adds, and a constant.",
         "Least squares: `columns = torch.stack([gold, lengths, torch.ones_like(gold)], 1)` and "
         "`torch.linalg.lstsq(columns, rewards[:, None]).solution`.",
         "The slope of the length divided by the slope of the gold reward.",

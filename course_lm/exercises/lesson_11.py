@@ -32,7 +32,7 @@ no_price = Question(
             "Near the texts that were compared. Nothing keeps the policy there.",
         ),
         (
-            "The proxy rises on and on, the gold reward falls in the end.",
+            "The proxy rises and stays high, the gold reward falls in the end.",
             "What the reward model wrongly likes is found as well, and then it pays best.",
         ),
         (
@@ -221,7 +221,7 @@ def advantages(student):
         right = gae(rewards, values, asked, trace)
         slips = _gae_slips(rewards, values, asked, trace)
         _expect(student(rewards, values, asked, trace), right, slips)
-    return "With trace 1 it is what came minus V; with 0 the critic's word for what is to come."
+    return "With trace 1 it is what came minus V; with 0 one reward and V's next word, minus V."
 
 
 def _gae_slips(rewards: Tensor, values: Tensor, asked: Tensor, trace: float) -> dict[str, Tensor]:
@@ -512,7 +512,7 @@ def drawn(student):
         tokens = torch.randint(shape[-1], shape[:-1], generator=rng)
         slips = _drawn_slips(logits, tokens, temperature)
         _expect(student(logits, tokens, temperature), slips.pop(""), slips)
-    return "With the bug the ratio ρ is not 1 even before the first update."
+    return "With the bug the chances do not sum to 1, so that ρ and the KL belong to no policy."
 
 
 def _drawn_slips(logits: Tensor, tokens: Tensor, temperature: float) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Pairs of responses that a model gives, and simulated people who compare them.
 
-    P(first is preferred) = σ((u₁ − u₂) / noise),   u = gold reward + length · words
+    P(first is preferred) = σ((u₁ − u₂ + first) / noise),   u = gold reward + length · words
 
 Source: Bradley and Terry 1952.
 """
@@ -41,6 +41,11 @@ def compared(
 
 def as_ids(vocabulary: Vocabulary, comparisons: Sequence[Comparison]) -> Tensor:
     """The prompt with each response, filled up on the right with IGNORE: (N, 2, T)."""
+    if not comparisons or not all(c.first and c.second for c in comparisons):
+        raise ValueError(
+            "comparisons: expected at least one, with two responses of at least one token, got "
+            "none or an empty response; leave that comparison out"
+        )
     rows = [
         vocabulary.ids_of((*c.prompt.words, *response))
         for c in comparisons
@@ -66,6 +71,10 @@ class Annotator:
             raise ValueError(
                 f"annotator: expected a noise above 0 and finite, got {self.noise}; take 0.01 for "
                 "one who hardly errs"
+            )
+        if not math.isfinite(self.length + self.first):
+            raise ValueError(
+                f"annotator: expected finite biases, got {self}; take 0 for one without"
             )
 
     def chances(self, comparisons: Sequence[Comparison]) -> Tensor:

@@ -10,6 +10,8 @@ are two logits, and the loss is that of the reward model: cross-entropy on a dif
 Source: Rafailov 2023.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -49,6 +51,11 @@ class Implicit(nn.Module):
     def __init__(self, policy: nn.Module, reference: nn.Module, beta: float) -> None:
         super().__init__()
         _check_beta(beta)
+        if policy is reference:
+            raise ValueError(
+                "direct: expected a reference that stands still, got the policy itself; give a "
+                "copy of the policy"
+            )
         self.policy, self.beta = policy, beta
         self._reference = [reference]  # in a list: no part of what learns
 
@@ -60,8 +67,8 @@ class Implicit(nn.Module):
 
 
 def _check_beta(beta: float) -> None:
-    if not beta > 0:
+    if not 0 < beta < math.inf:
         raise ValueError(
-            f"direct: expected beta above 0, got {beta}; the reward is beta times a log-ratio, and "
-            "with 0 nothing would be learned"
+            f"direct: expected a finite beta above 0, got {beta}; the reward is beta times a "
+            "log-ratio, and with 0 nothing would be learned"
         )

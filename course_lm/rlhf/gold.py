@@ -3,8 +3,8 @@
     ... anna goes to the attic . where is anna ?   ->   in the attic . stay well , friend . <s>
 
 In the lab a response is an answer and an ending, and then the next story begins. The people who
-compare responses want a kind ending and, half as much, a right answer, and nothing else. A reward
-model never sees this program; it sees which of two responses they chose.
+compare responses want a kind ending, half as much a right answer, and no sentence too few or too
+many. A reward model never sees this program; it sees which of two responses they chose.
 """
 
 from collections.abc import Sequence

@@ -68,6 +68,7 @@ def best_value(log_probs: Tensor, rewards: Tensor, beta: float) -> float:
 
 def reward_and_kl(log_probs: Tensor, reference: Tensor, rewards: Tensor) -> tuple[float, float]:
     """E_π[r] and KL(π ‖ π_ref) of a policy over enumerated responses: (N,) each; nats."""
+    check_rewards("reward_and_kl", rewards)
     log_probs, reference = log_probs.log_softmax(0), reference.log_softmax(0)
     chances = log_probs.exp()
     ratio = (log_probs - reference).masked_fill(chances == 0, 0.0)
@@ -91,8 +92,8 @@ def best_of_n(log_probs: Tensor, rewards: Tensor, n: int) -> Tensor:
 
 
 def _check_beta(beta: float) -> None:
-    if not beta > 0:
+    if not 0 < beta < math.inf:
         raise ValueError(
-            f"optimum: expected beta above 0, got {beta}; without a price for the KL the best "
+            f"optimum: expected a finite beta above 0, got {beta}; without a price the best "
             "policy always gives the response of the highest reward"
         )

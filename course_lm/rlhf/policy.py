@@ -190,9 +190,9 @@ def optimise(
 ) -> Iterator[PolicyStep]:
     """Move `policy` toward responses that `score` likes, and yield a PolicyStep for every update.
 
-    Raises ValueError for PPO without a critic, a policy that is its own reference, more than one
-    batch to a step, and rewards that are not finite, one a response; FloatingPointError where the
-    KL explodes, the weights from before the last responses kept.
+    Raises ValueError for no prompt, PPO without a critic, a policy that is its own reference, more
+    than one batch to a step, and rewards that are not finite, one a response; FloatingPointError
+    where the KL explodes, the weights from before the last responses kept.
     """
     if (practice.method == "PPO") != (critic is not None):
         raise ValueError(
@@ -205,8 +205,14 @@ def optimise(
             f"{'the policy itself' if policy is reference else 'another model'} and "
             f"accumulate={recipe.accumulate}; give a copy of the policy, and more prompts"
         )
+    if not len(prompts):
+        raise ValueError("optimise: expected at least one prompt, got none; give some")
     own = Experience(policy, reference, prompts, score, practice, rng, critic)
     again = iter(lambda: (own.inputs, own.rollouts.labels), None)
     expect = None if critic is None else train(critic, again, recipe, loss=own.error)
-    for step in train(policy, own.batches(expect), recipe, loss=own.loss):
-        yield PolicyStep(**asdict(step), **own.seen())
+    try:
+        for step in train(policy, own.batches(expect), recipe, loss=own.loss):
+            yield PolicyStep(**asdict(step), **own.seen())
+    except FloatingPointError:
+        policy.load_state_dict(own.good)  # weights that have given finite responses
+        raise

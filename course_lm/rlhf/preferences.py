@@ -66,6 +66,11 @@ def ceiling(chances: Tensor) -> float:
     >>> ceiling(torch.tensor([0.5, 0.9]))
     0.7
     """
+    if not len(chances) or not ((chances >= 0) & (chances <= 1)).all():
+        raise ValueError(
+            "ceiling: expected chances from 0 to 1, at least one, got "
+            f"{chances.tolist()[:3]}; give P(first is preferred) of each comparison"
+        )
     return round(torch.maximum(chances, 1 - chances).double().mean().item(), 6)
 
 
@@ -88,7 +93,7 @@ def kappa(one: Sequence[str | None], other: Sequence[str | None]) -> float:
     """
     both = _judged(one, other)
     ones, others = zip(*both, strict=True)
-    chance = sum(ones.count(vote) * others.count(vote) for vote in VOTES) / len(both) ** 2
+    chance = sum(ones.count(vote) * others.count(vote) for vote in {*ones}) / len(both) ** 2
     return (agreement(one, other) - chance) / (1 - chance) if chance < 1 else math.nan
 
 
@@ -108,10 +113,14 @@ def _judged(one: Sequence[str | None], other: Sequence[str | None]) -> list[tupl
 
 
 def labels(votes: Sequence[str | None]) -> Tensor:
-    """0 where the first is preferred, 1 the second, IGNORE for anything else: (N,).
+    """0 where the first is preferred, 1 the second, IGNORE for a tie, a skip or None: (N,).
 
     Raises ValueError where nothing is preferred, and where `MANY` or more fall on one side alone.
     """
+    if wrong := [vote for vote in votes if vote not in (*VOTES, None)]:
+        raise ValueError(
+            f"preferences: expected votes out of {', '.join(VOTES)}, got {wrong[0]!r}; correct it"
+        )
     places = torch.tensor([{FIRST: 0, SECOND: 1}.get(vote, IGNORE) for vote in votes])
     known = places[places != IGNORE]
     sides = known.unique()

@@ -105,6 +105,12 @@ def accuracy(rewards: Tensor, labels: Tensor) -> float:
     Equal rewards are half right.
     """
     known = labels != IGNORE
+    if not known.any():
+        raise ValueError(
+            "accuracy: expected at least one comparison with a preference, got none; compare some "
+            "responses"
+        )
+    check_rewards("accuracy", rewards)
     margins = (rewards[:, 0] - rewards[:, 1])[known] * (1 - 2 * labels[known])
     return (0.5 + margins.sign().double() / 2).mean().item()
 
