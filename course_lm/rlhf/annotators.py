@@ -46,12 +46,8 @@ def as_ids(vocabulary: Vocabulary, comparisons: Sequence[Comparison]) -> Tensor:
             "comparisons: expected at least one, with two responses of at least one token, got "
             "none or an empty response; leave that comparison out"
         )
-    rows = [
-        vocabulary.ids_of((*c.prompt.words, *response))
-        for c in comparisons
-        for response in (c.first, c.second)
-    ]
-    return joined(rows).view(len(comparisons), 2, -1)
+    rows = [(*c.prompt.words, *said) for c in comparisons for said in (c.first, c.second)]
+    return joined([vocabulary.ids_of(row) for row in rows]).view(len(comparisons), 2, -1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

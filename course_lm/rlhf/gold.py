@@ -26,7 +26,6 @@ MANNER = {
     for style, endings in lab.WORLD.endings.items()
     for ending in endings
 }
-BEST = RIGHT + max(STYLE.values())  # no response has a higher gold reward
 
 
 def prompts(count: int, rng: torch.Generator) -> list[Prompt]:
