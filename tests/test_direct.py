@@ -180,3 +180,10 @@ def test_a_policy_learns_from_comparisons_without_a_reward_model():
         m(prompt[:, 0])[:, -1].softmax(-1)[:, 5].mean() for m in (implicit.policy, base)
     )
     assert there > 2 * before
+
+
+def test_a_policy_that_is_its_own_reference_gets_one_sentence():
+    model = small_transformer()
+    with pytest.raises(ValueError, match=SENTENCE) as caught:
+        Implicit(model, model, 0.5)
+    assert "the policy itself" in str(caught.value)

@@ -413,3 +413,20 @@ def test_a_response_that_has_no_other_to_compare_with_gets_one_sentence(method):
         next(steps)
     assert "groups of at least 2 responses, got 8 in groups of 1" in str(caught.value)
     assert same(policy, weights(reference))
+
+
+def test_a_rate_far_too_high_ends_the_run_and_leaves_weights_that_have_responded():
+    recipe = Recipe(steps=20, rate=1e20, matrix_rate=None)
+    steps, policy, reference = run(recipe=recipe, updates=3)
+    with pytest.raises(FloatingPointError):
+        list(steps)
+    assert same(policy, reference.state_dict())
+
+
+def test_no_prompt_gets_one_sentence():
+    reference = small_transformer(3)
+    steps = optimise(
+        copy.deepcopy(reference), reference, [], wanted, Recipe(steps=2), Practice(), seeded()
+    )
+    with pytest.raises(ValueError, match=SENTENCE):
+        next(steps)

@@ -242,3 +242,29 @@ def test_few_votes_for_one_side_among_many_ties_may_be_honest():
     assert labels([FIRST] + [TIE] * 50).tolist() == [0] + [IGNORE] * 50
     assert labels([SECOND] * (MANY - 1)).tolist() == [1] * (MANY - 1)
     assert labels([FIRST] * MANY + [SECOND]).tolist() == [0] * MANY + [1]
+
+
+def test_votes_of_other_names_count_for_agreement_and_are_no_labels():
+    one, other = [*"AABB"], [*"ABBB"]
+    assert kappa(one, other) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match=SENTENCE) as caught:
+        labels([FIRST, "Second"])
+    assert "'Second'" in str(caught.value)
+
+
+@pytest.mark.parametrize("comparisons", [[], [Comparison(PROMPT, KIND, ())]])
+def test_no_comparison_and_a_response_of_no_token_get_one_sentence(comparisons):
+    with pytest.raises(ValueError, match=SENTENCE):
+        as_ids(VOCABULARY, comparisons)
+
+
+@pytest.mark.parametrize("chances", [[], [1.5], [math.nan]])
+def test_a_ceiling_of_what_are_no_chances_gets_one_sentence(chances):
+    with pytest.raises(ValueError, match=SENTENCE):
+        ceiling(torch.tensor(chances))
+
+
+@pytest.mark.parametrize("bias", [{"length": math.nan}, {"first": math.inf}])
+def test_a_bias_that_is_no_number_gets_one_sentence(bias):
+    with pytest.raises(ValueError, match=SENTENCE):
+        Annotator(**bias)

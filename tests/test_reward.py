@@ -237,3 +237,14 @@ def test_chances_that_are_true_are_calibrated():
     for chance, share, count in calibration(chances, happened):
         assert count == 4000
         assert share == pytest.approx(chance, abs=4 * 0.5 / math.sqrt(4000))
+
+
+@pytest.mark.parametrize("rewards", [[[math.nan, 0.0]], [[math.inf, math.inf]]])
+def test_the_accuracy_of_rewards_that_are_no_numbers_gets_one_sentence(rewards):
+    with pytest.raises(ValueError, match=SENTENCE):
+        accuracy(torch.tensor(rewards), torch.tensor([0]))
+
+
+def test_the_accuracy_on_ties_alone_gets_one_sentence():
+    with pytest.raises(ValueError, match=SENTENCE):
+        accuracy(torch.zeros(2, 2), torch.tensor([IGNORE, IGNORE]))

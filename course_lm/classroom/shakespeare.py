@@ -45,10 +45,10 @@ directions, no line ends, lower case.
 
 | what | value |
 |---|---|
-| held-out loss | {loss:.3f} nats per word, on {judged:,} words of plays that it has not read |
+| held-out loss | {loss:.3f} nats per word, on the known among {judged:,} words of unread plays |
 | of the same words | trigrams (Kneser-Ney) {trigram:.3f}, single words {unigram:.3f} |
 | limit | not known: nobody knows the entropy of Shakespeare |
-| data | {words:,} words, {unknown:.1%} of them outside the vocabulary; {tokens:,} read |
+| data | {words:,} words, {unknown:.1%} of them outside the vocabulary; {tokens:,} labels |
 | shape | {layers} layers, width {width}, {heads} heads, feed-forward {hidden}, context {context} |
 | weights | {weights:,}, the output uses the input's embedding; in the file bfloat16 |
 | recipe | {steps} steps of {batch} rows of {context} words; Muon {matrix_rate}, AdamW {rate} |
@@ -66,7 +66,7 @@ differ.
 ## Limits
 
 - It has the tone and hardly a thought: few sentences of it make sense to their end.
-- A word outside its vocabulary it reads as `{UNKNOWN}`. That is never a label, so it never says it.
+- A word outside its vocabulary it reads as `{UNKNOWN}`: never a label, and so hardly ever said.
 - Swear words are outside its vocabulary (`ratings.RUDE`, a short list). Insults, blood and the
   prejudices of its time are in the plays, and it says them.
 """
