@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from course_lm.finetuning.tasks import END, START, task_vocabulary
 from course_lm.models.transformer import Transformer, TransformerConfig
-from course_lm.rlhf.direct import Implicit, dpo_loss
+from course_lm.rlhf.direct import ImplicitReward, dpo_loss
 from course_lm.rlhf.policy import Practice, clipped_objective, optimise
-from course_lm.rlhf.reward import Judge, pairs, scalar_headed
+from course_lm.rlhf.reward import RewardModel, pairs, scalar_headed
 from course_lm.rlhf.rollouts import Rollouts
 from course_lm.training.hardware import half_precision_pays
 from course_lm.training.loop import Recipe, Step, train
@@ -88,9 +88,7 @@ def our_grpo(rounds: int) -> Iterator[Step]:
     def score(places: Sequence[int], rollouts: Rollouts) -> Tensor:
         return torch.tensor(even(rollouts.responses))
 
-    practice = Practice(
-        beta=BETA, prompts=PROMPTS, group=GROUP, updates=1, stop=-1, longest=RESPONSE
-    )
+    practice = Practice(beta=BETA, prompts=PROMPTS, group=GROUP, updates=1, longest=RESPONSE)
     prompts, rng = random_ids(PROMPTS * 4, PROMPT).tolist(), torch.Generator().manual_seed(0)
     return optimise(transformer(0), transformer(0), prompts, score, recipe(rounds), practice, rng)
 
@@ -307,12 +305,12 @@ def alignment_rows(effort: Effort) -> Iterator[Row]:
     transformers.utils.logging.set_verbosity_error()
     responses = f"{PROMPTS * GROUP} responses of {RESPONSE} tokens, generation included"
     comparisons = f"{PAIRS} pairs of {PROMPT + RESPONSE} tokens"
-    reward = Judge(scalar_headed(transformer(0)))
+    reward = RewardModel(scalar_headed(transformer(0)))
     both: tuple[tuple[str, Callable, Callable, Callable | None, str], ...] = (
         ("GRPO step", our_grpo, trl_grpo, grpo_gap, responses),
         (
             "DPO step",
-            partial(our_comparisons, Implicit(transformer(0), transformer(1), BETA)),
+            partial(our_comparisons, ImplicitReward(transformer(0), transformer(1), BETA)),
             trl_dpo,
             dpo_gap,
             comparisons,

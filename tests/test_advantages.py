@@ -13,9 +13,9 @@ from course_lm.rlhf.advantages import (
     kl_shaped,
     ppo,
     reinforce,
-    to_go,
+    rewards_to_go,
+    rloo,
     whiten,
-    with_baseline,
 )
 from course_lm.rlhf.rollouts import Rollouts
 
@@ -69,7 +69,7 @@ def test_every_token_that_the_reference_would_not_say_costs():
 
 
 def test_what_is_still_to_come_by_hand():
-    assert to_go(torch.tensor([[1.0, 2, 3], [0, 0, 5]])).tolist() == [[6, 5, 3], [5, 5, 5]]
+    assert rewards_to_go(torch.tensor([[1.0, 2, 3], [0, 0, 5]])).tolist() == [[6, 5, 3], [5, 5, 5]]
 
 
 # -- generalised advantage estimation
@@ -104,7 +104,7 @@ def test_an_exact_critic_leaves_nothing_unexpected():
     rollouts, rewards = made(), numbers(4, 4)
     rewards = rewards * rollouts.asked
     torch.testing.assert_close(
-        gae(rewards, to_go(rewards), rollouts.asked, 0.7), torch.zeros_like(rewards)
+        gae(rewards, rewards_to_go(rewards), rollouts.asked, 0.7), torch.zeros_like(rewards)
     )
 
 
@@ -147,7 +147,7 @@ def test_a_prompt_to_which_all_responses_are_alike_teaches_nothing():
     assert group_advantages(torch.tensor([5.0, 5.0, 5.0, 5.0]), 2).tolist() == [0] * 4
 
 
-@pytest.mark.parametrize("method", [grpo, with_baseline])
+@pytest.mark.parametrize("method", [grpo, rloo])
 @pytest.mark.parametrize("group", [1, 0, 3])
 def test_groups_that_are_none_get_one_sentence(method, group):
     with pytest.raises(ValueError, match=SENTENCE) as caught:
@@ -171,9 +171,9 @@ def test_reinforce_gives_each_token_what_came_after_it():
 def test_the_baseline_is_the_mean_of_the_other_responses_by_hand():
     rollouts = made()
     shaped = kl_shaped(torch.tensor([1.0, 2.0, 4.0, 9.0]), rollouts, 0.0)
-    pairs = with_baseline(shaped, rollouts, 2, None)
+    pairs = rloo(shaped, rollouts, 2, None)
     assert [response(pairs, row)[0] for row in range(4)] == [-1, 1, -5, 5]
-    four = with_baseline(shaped, rollouts, 4, None)
+    four = rloo(shaped, rollouts, 4, None)
     assert [response(four, row)[-1] for row in range(4)] == [1 - 5, 2 - 14 / 3, 4 - 4, 9 - 7 / 3]
     assert (four[~rollouts.asked] == 0).all()
 
@@ -183,7 +183,7 @@ def test_the_baseline_of_a_response_does_not_depend_on_itself():
     rollouts, shaped = made(), numbers(4, 4) * made().asked
     changed = shaped.clone()
     changed[0, 1] += 10
-    for method, same in ((with_baseline, True), (grpo, False)):
+    for method, same in ((rloo, True), (grpo, False)):
         before = method(shaped, rollouts, 2, None) - reinforce(shaped, rollouts, 2, None)
         after = method(changed, rollouts, 2, None) - reinforce(changed, rollouts, 2, None)
         assert torch.allclose(before[0], after[0]) is same

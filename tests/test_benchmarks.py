@@ -185,8 +185,8 @@ def test_the_aligned_policy_gives_every_response_its_full_length():
 
 def test_comparisons_begin_at_even_chances():
     policy, reference = alignment.transformer(0), alignment.transformer(0)
-    implicit = alignment.Implicit(policy, reference, alignment.BETA)
-    judge = alignment.Judge(alignment.scalar_headed(policy))
+    implicit = alignment.ImplicitReward(policy, reference, alignment.BETA)
+    judge = alignment.RewardModel(alignment.scalar_headed(policy))
     for model in (implicit, judge):
         first = next(alignment.our_comparisons(model, 1))
         assert (first.loss, first.tokens) == (pytest.approx(math.log(2)), alignment.PAIRS)

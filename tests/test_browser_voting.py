@@ -8,7 +8,7 @@ import pytest
 from course_lm.viewing.strips import contrast
 
 CODE = """from course_lm.rlhf.preferences import Comparison, Prompt
-from course_lm.rlhf.votes import VoteFile, recorded
+from course_lm.rlhf.votes import VoteFile, recorded_votes
 from course_lm.viewing.voting import ballot, voting_box
 def words(text):
     return tuple(text.split())
@@ -131,7 +131,7 @@ def test_after_a_restart_of_the_kernel_the_box_goes_on_and_every_vote_is_there(p
     shows(page, "Comparison 5 of 5, 4 voted")
     page.evaluate(
         """() => window.jupyterapp.shell.currentWidget.content.widgets[2].model.sharedModel
-            .setSource("recorded('votes.jsonl', pairs, 'anna')")"""
+            .setSource("recorded_votes('votes.jsonl', pairs, 'anna')")"""
     )
     browser.run_all(page)
     page.get_by_text("['first', 'second', 'tie', 'skip', None]").wait_for(timeout=20_000)

@@ -8,7 +8,7 @@ import torch
 from small_models import random_ids, seeded, small_transformer
 
 from course_lm.language.windows import IGNORE, joined
-from course_lm.rlhf.direct import Implicit, dpo_loss, text_log_probs
+from course_lm.rlhf.direct import ImplicitReward, dpo_loss, text_log_probs
 from course_lm.rlhf.reward import accuracy, pairs, rewards_of
 from course_lm.rlhf.rollouts import with_labels
 from course_lm.training import loop
@@ -78,7 +78,7 @@ def test_the_gradient_by_hand_and_what_both_have_in_common_has_none():
 def test_without_a_price_nothing_could_be_learned(beta):
     for call in (
         lambda: dpo_loss(torch.ones(1), torch.ones(1), beta),
-        lambda: Implicit(small_transformer(), small_transformer(), beta),
+        lambda: ImplicitReward(small_transformer(), small_transformer(), beta),
     ):
         with pytest.raises(ValueError, match=SENTENCE) as caught:
             call()
@@ -111,7 +111,7 @@ def test_the_log_prob_of_a_text_is_the_sum_over_its_tokens_whatever_fills_the_ro
 def test_an_implicit_reward_is_beta_times_the_log_ratio():
     policy, reference, (*_, ids) = small_transformer(1), small_transformer(2), comparisons()
     by_hand = 0.3 * (text_log_probs(policy, ids) - text_log_probs(reference, ids))
-    torch.testing.assert_close(Implicit(policy, reference, 0.3)(ids), by_hand)
+    torch.testing.assert_close(ImplicitReward(policy, reference, 0.3)(ids), by_hand)
     assert by_hand.abs().min() > 0
 
 
@@ -120,11 +120,13 @@ def gradient(model):
 
 
 def test_the_prompt_cancels_in_the_loss_and_in_its_gradient():
-    """Whole texts through `Implicit`, against the tokens of the responses alone."""
+    """Whole texts through `ImplicitReward`, against the tokens of the responses alone."""
     reference = small_transformer(2)
     prompts, firsts, seconds, ids = comparisons()
     whole, alone = small_transformer(1), small_transformer(1)
-    loss = cross_entropy(Implicit(whole, reference, 0.3)(ids), torch.zeros(6, dtype=torch.long))
+    loss = cross_entropy(
+        ImplicitReward(whole, reference, 0.3)(ids), torch.zeros(6, dtype=torch.long)
+    )
     loss.backward()
 
     def ratio(responses):
@@ -144,7 +146,7 @@ def test_the_prompt_cancels_in_the_loss_and_in_its_gradient():
 def test_other_prompts_do_not_cancel():
     """So the two texts of a comparison need one prompt."""
     policy, reference, (*_, ids) = small_transformer(1), small_transformer(2), comparisons()
-    implicit, changed = Implicit(policy, reference, 0.3), ids.clone()
+    implicit, changed = ImplicitReward(policy, reference, 0.3), ids.clone()
     changed[:, 1, 0] = (changed[:, 1, 0] + 1) % 13
     labels = torch.zeros(6, dtype=torch.long)
     there, moved = (cross_entropy(implicit(some), labels).item() for some in (ids, changed))
@@ -153,7 +155,7 @@ def test_other_prompts_do_not_cancel():
 
 def test_the_reference_is_no_part_of_what_learns():
     policy, reference, (*_, ids) = small_transformer(1), small_transformer(2), comparisons()
-    implicit, before = Implicit(policy, reference, 0.3), copy.deepcopy(reference.state_dict())
+    implicit, before = ImplicitReward(policy, reference, 0.3), copy.deepcopy(reference.state_dict())
     assert {*map(id, implicit.parameters())} == {*map(id, policy.parameters())}
     assert all(name.startswith("policy.") for name in implicit.state_dict())
     labels = torch.tensor([0, 1, 0, 1, 0, 1])
@@ -171,7 +173,7 @@ def test_a_policy_learns_from_comparisons_without_a_reward_model():
     ids = torch.cat([prompt.expand(-1, 2, -1), responses], 2)
     counts = (responses == 5).sum(-1)
     labels = torch.where(counts[:, 0] == counts[:, 1], IGNORE, (counts[:, 1] > counts[:, 0]).long())
-    implicit = Implicit(copy.deepcopy(base), base, 0.5)
+    implicit = ImplicitReward(copy.deepcopy(base), base, 0.5)
     assert rewards_of(implicit, ids).abs().max() == 0  # at first it is the reference
     steps = list(train(implicit, pairs(ids[:1000], labels[:1000], 32, seeded()), Recipe(steps=40)))
     assert steps[0].loss == pytest.approx(math.log(2), abs=1e-6)
@@ -185,5 +187,5 @@ def test_a_policy_learns_from_comparisons_without_a_reward_model():
 def test_a_policy_that_is_its_own_reference_gets_one_sentence():
     model = small_transformer()
     with pytest.raises(ValueError, match=SENTENCE) as caught:
-        Implicit(model, model, 0.5)
+        ImplicitReward(model, model, 0.5)
     assert "the policy itself" in str(caught.value)

@@ -224,6 +224,7 @@ def best_chances(chances):
         (lambda p: best_chances(p).sum(), "That is the sum"),
         (best_chances, "take the mean over the comparisons"),
         (lambda p: (p > 0.5).float().mean(), "how often the first is the likelier one"),
+        (lambda p: ((p > 0.5) * p).mean(), "Below ½ the guess is the second"),
         (lambda p: (p - 0.5).abs().mean(), "add the half"),
         (lambda p: best_chances(p).median(), "That is the median"),
         (lambda p: 100 * best_chances(p).mean(), "not per cent"),
@@ -289,11 +290,18 @@ def kappa_with(chance):
     return answer
 
 
+def counted_chance(a, b):
+    """κ with a chance of counts, not of shares."""
+    chance = chance_of(a, b) * len(a) ** 2
+    return (agreed(a, b) - chance) / (1 - chance)
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
         (agreed, "That is the agreement"),
         (chance_of, "That is what chance gives"),
+        (counted_chance, "Divide the counts by n"),
         (lambda a, b: 1 - agreed(a, b), "the share on which they differ"),
         (lambda a, b: agreed(a, b) - chance_of(a, b), "so that full agreement is 1"),
         (lambda a, b: agreed(a, b) / chance_of(a, b) - 1, "not by chance"),
@@ -350,6 +358,7 @@ def log_chances(rewards, labels):
             "the same as the function on the page",
         ),
         (lambda r, y: log_chances(r, y).mean(), "the mean of the logs needs one"),
+        (lambda r, y: -r.gather(1, y[:, None]).mean(), "The softmax is missing"),
         (lambda r, y: -log_chances(r, 1 - y).mean(), "Chosen and rejected have changed places"),
         (lambda r, y: -r.log_softmax(1)[:, 0].mean(), "takes the first as preferred"),
         (lambda r, y: -r.log_softmax(1)[:, 1].mean(), "takes the second as preferred"),

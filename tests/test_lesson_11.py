@@ -97,7 +97,7 @@ def rollouts_of(asked, ratio=None):
 
 def test_the_advantages_by_hand_are_those_of_the_package():
     asked = torch.ones(4, 1, dtype=torch.bool)
-    got = advantages.with_baseline(FOUR[:, None], rollouts_of(asked), 4, None)
+    got = advantages.rloo(FOUR[:, None], rollouts_of(asked), 4, None)
     assert got.flatten().tolist() == pytest.approx([2.5, 0.5, -1.5, -1.5])
 
 
@@ -242,6 +242,7 @@ def forward(r, v, m, trace):
             "multiply by it at the end",
         ),
         (lambda r, v, m, trace: backward(r + shifted(v) - v, trace), "Nothing is masked"),
+        (lambda r, v, m, trace: backward(r + shifted(v) - v, trace) * m, "before, not at the end"),
         (lambda r, v, m, trace: backward(r, trace) * m, "The values are not used"),
         (lambda r, v, m, trace: backward((r - v) * m, trace) * m, "δ has the next value in it"),
         (
@@ -518,6 +519,11 @@ def at_last(asked):
             lambda r, k, m, beta: functional.pad(r[:, None], (k.shape[1] - 1, 0)) - beta * k,
             "A row may be filled up",
         ),
+        (
+            lambda r, k, m, beta: at_last(m) * (r[:, None] - beta * k),
+            "Every token pays its part of the KL",
+        ),
+        (lambda r, k, m, beta: r[:, None] - beta * k, "The reward stands at every place"),
         (
             lambda r, k, m, beta: at_last(m) * (r - beta * k.sum(1))[:, None],
             "here the last one pays for all",

@@ -9,7 +9,7 @@ import torch
 from small_models import random_ids, seeded, small_transformer
 
 from course_lm.rlhf import rollouts
-from course_lm.rlhf.advantages import METHODS, gae, kl_shaped, reinforce, with_baseline
+from course_lm.rlhf.advantages import METHODS, gae, kl_shaped, reinforce, rloo
 from course_lm.rlhf.policy import (
     Experience,
     PolicyStep,
@@ -142,7 +142,7 @@ def exact_gradient(policy, log_probs, rollouts):
 def test_all_responses_of_the_tiny_policy_are_enumerated():
     _, log_probs, drawn = tiny()
     assert log_probs().sum(1).exp().sum().item() == pytest.approx(1, abs=1e-12)
-    assert drawn.ratio.sum(1).abs().min() > 0.01
+    assert drawn.log_ratio.sum(1).abs().min() > 0.01
 
 
 def test_the_expected_gradient_of_reinforce_is_that_of_the_reward_minus_the_penalty():
@@ -169,7 +169,7 @@ def test_the_mean_of_the_others_as_baseline_leaves_the_expected_gradient_as_it_i
         rows = list(pair)
         asked = drawn.asked[rows]
         some = Rollouts(*(t[rows] for t in (drawn.ids, drawn.labels)), None, None, [])
-        advantages = with_baseline(shaped[rows], some, 2, None)
+        advantages = rloo(shaped[rows], some, 2, None)
         objective = clipped_objective(log_probs()[rows], drawn.log_probs[rows], advantages, asked)
         (chances[rows].prod() * asked.sum() / 2 * objective).backward()
     exact = exact_gradient(policy, log_probs, drawn)
@@ -287,14 +287,16 @@ def test_the_critic_learns_what_is_to_come():
     )
     own = Experience(policy, copy.deepcopy(policy), PROMPTS, wanted, practice, seeded(), critic)
     again = iter(lambda: (own.inputs, own.rollouts.labels), None)
-    expect = loop.train(critic, again, Recipe(steps=60), loss=own.error)
+    expect = loop.train(critic, again, Recipe(steps=60), loss=own.value_loss)
     batches = own.batches(expect)
     errors = []
     for _ in range(60):  # the policy stands still
         _, labels = next(batches)
-        values, rewards = own.expected(), own.rewards[:, None]  # all of it comes at the end
+        values, rewards = own.values(), own.rewards[:, None]  # all of it comes at the end
         errors.append((values - rewards)[own.rollouts.asked].square().mean().item())
-        assert own.error(values[..., None], labels).item() == pytest.approx(errors[-1], abs=1e-4)
+        assert own.value_loss(values[..., None], labels).item() == pytest.approx(
+            errors[-1], abs=1e-4
+        )
     assert sum(errors[-10:]) < 0.7 * sum(errors[:3]) / 3 * 10
 
 
@@ -378,8 +380,8 @@ def test_a_critic_belongs_to_ppo_and_to_no_other_method(method):
 def test_a_policy_that_is_its_own_reference_and_several_batches_to_a_step_get_one_sentence():
     policy = small_transformer(3)
     for reference, recipe, said in (
-        (policy, Recipe(steps=1), "got the policy itself and accumulate=1"),
-        (small_transformer(3), Recipe(steps=1, accumulate=2), "another model and accumulate=2"),
+        (policy, Recipe(steps=1), "4 prompts and the policy itself"),
+        (small_transformer(3), Recipe(steps=1, accumulate=2), "got accumulate=2"),
     ):
         steps = optimise(policy, reference, PROMPTS, wanted, recipe, Practice(), seeded())
         with pytest.raises(ValueError, match=SENTENCE) as caught:
@@ -430,3 +432,14 @@ def test_no_prompt_gets_one_sentence():
     )
     with pytest.raises(ValueError, match=SENTENCE):
         next(steps)
+
+
+def test_experience_without_optimise_wants_what_optimise_wants():
+    model = small_transformer(3)
+    for reference, prompts, practice in (
+        (model, PROMPTS, Practice()),
+        (small_transformer(3), [], Practice()),
+        (small_transformer(3), PROMPTS, Practice(method="PPO")),
+    ):
+        with pytest.raises(ValueError, match=SENTENCE):
+            Experience(model, reference, prompts, wanted, practice, seeded())

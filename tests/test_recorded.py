@@ -52,7 +52,7 @@ def test_comparisons_come_back_as_they_were_written(comparisons, tmp_path):
     assert read_comparisons(tmp_path / "some.json") == some
 
 
-@pytest.mark.parametrize("text", ["", "{}x", "[1]", '[["a", "b"]]', "[[1, 2, 3, 4]]"])
+@pytest.mark.parametrize("text", ["", "{}x", "[1]", '[["a", "b"]]', "[[1, 2, 3, 4]]", '["abcd"]'])
 def test_another_file_is_refused_with_a_sentence(text, tmp_path):
     path = tmp_path / "some.json"
     path.write_text(text, "utf-8")

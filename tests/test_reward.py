@@ -11,7 +11,7 @@ from course_lm.language.windows import IGNORE, joined
 from course_lm.models.contract import check_rewards
 from course_lm.models.transformer import Transformer
 from course_lm.rlhf.reward import (
-    Judge,
+    RewardModel,
     accuracy,
     bradley_terry,
     calibration,
@@ -30,7 +30,7 @@ def judged(seed=0, **changes):
     model = scalar_headed(small_transformer(seed, **changes))
     with torch.no_grad():
         model.head.weight.normal_(generator=seeded(seed))
-    return Judge(model)
+    return RewardModel(model)
 
 
 # -- the loss
@@ -102,7 +102,7 @@ def test_the_base_is_left_as_it_was_when_the_copy_learns():
     base, ids = small_transformer(tied=True), random_ids(4, 2, 7)
     before, logits = {k: v.clone() for k, v in base.state_dict().items()}, base(ids[:, 0])
     base.requires_grad_(False)
-    judge = Judge(scalar_headed(base, layers=1))
+    judge = RewardModel(scalar_headed(base, layers=1))
     list(train(judge, [(ids, torch.tensor([0, 1, 1, 0]))] * 5, Recipe(steps=5)))
     assert judge(ids).abs().min() > 0
     assert len(base.blocks) == base.config.layers == 2
@@ -179,7 +179,7 @@ def test_a_judge_learns_from_comparisons_alone_which_word_is_wanted():
     ids = random_ids(200, 2, 6)
     counts = (ids == 5).sum(-1)
     labels = torch.where(counts[:, 0] == counts[:, 1], IGNORE, (counts[:, 1] > counts[:, 0]).long())
-    judge = Judge(scalar_headed(small_transformer()))
+    judge = RewardModel(scalar_headed(small_transformer()))
     before = accuracy(rewards_of(judge, ids), labels)
     batches = pairs(ids[:150], labels[:150], 32, seeded())
     steps = list(train(judge, batches, Recipe(steps=40)))
@@ -248,3 +248,9 @@ def test_the_accuracy_of_rewards_that_are_no_numbers_gets_one_sentence(rewards):
 def test_the_accuracy_on_ties_alone_gets_one_sentence():
     with pytest.raises(ValueError, match=SENTENCE):
         accuracy(torch.zeros(2, 2), torch.tensor([IGNORE, IGNORE]))
+
+
+@pytest.mark.parametrize("layers", [0, 9])
+def test_layers_that_the_base_has_not_get_one_sentence(layers):
+    with pytest.raises(ValueError, match=SENTENCE):
+        scalar_headed(small_transformer(), layers)

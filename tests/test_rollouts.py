@@ -59,7 +59,7 @@ def check_log_probs(policy, reference, tolerance):
             assert found[row, begin:end].tolist() == pytest.approx(by_hand, abs=tolerance)
             assert not found[row, :begin].any()
             assert not found[row, end:].any()
-    assert drawn.ratio.equal(drawn.log_probs - drawn.reference)
+    assert drawn.log_ratio.equal(drawn.log_probs - drawn.reference)
 
 
 @pytest.mark.usefixtures("full_precision")
@@ -91,7 +91,7 @@ def test_a_response_ends_with_its_stop_or_is_as_long_as_allowed():
 def test_a_policy_that_is_its_reference_has_no_ratio_and_nothing_learns_from_a_rollout():
     policy = small_transformer(1)
     drawn = roll_out(policy, policy, asked(3, 4), STOP, 6, seeded())
-    assert not drawn.ratio.any()
+    assert not drawn.log_ratio.any()
     assert not drawn.log_probs.requires_grad
 
 
@@ -210,6 +210,6 @@ class Fixed:
 @pytest.mark.usefixtures("full_precision")
 def test_the_mean_ratio_of_whole_responses_is_the_kl_of_whole_responses():
     drawn = roll_out(Fixed(POLICY), Fixed(REFERENCE), [[0]] * 4000, 9, 2, seeded())
-    ratio = drawn.ratio.sum(1)
+    ratio = drawn.log_ratio.sum(1)
     exact = 2 * kl(POLICY, REFERENCE)  # two tokens, drawn apart
     assert ratio.mean().item() == pytest.approx(exact, abs=4 * ratio.std().item() / 4000**0.5)

@@ -21,7 +21,7 @@ from course_lm.rlhf.preferences import (
     Prompt,
     agreement,
 )
-from course_lm.rlhf.votes import VoteFile, recorded
+from course_lm.rlhf.votes import VoteFile, recorded_votes
 
 ROOT = Path(__file__).parents[1]
 
@@ -170,7 +170,7 @@ def test_a_file_of_other_comparisons_is_refused(tmp_path, others):
     with pytest.raises(ValueError, match=says):
         VoteFile(path, others)
     with pytest.raises(ValueError, match=says):
-        recorded(path, others)
+        recorded_votes(path, others)
 
 
 def test_a_file_that_is_exchanged_while_it_is_open_is_refused_and_kept(tmp_path):
@@ -438,17 +438,25 @@ def test_two_processes_that_vote_at_the_same_time_lose_nothing(tmp_path):
 def test_recorded_votes_are_read_as_a_file_would_and_nothing_is_written(tmp_path):
     path = a_file(tmp_path / "votes.jsonl", by="anna").path
     path.chmod(0o444)
-    assert recorded(path, PAIRS[:5]) == [FIRST, SECOND, TIE, None, None]
-    assert recorded(path, PAIRS[:5], by="ben") == [None] * 5
+    assert recorded_votes(path, PAIRS[:5]) == [FIRST, SECOND, TIE, None, None]
+    assert recorded_votes(path, PAIRS[:5], "ben") == [None] * 5
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_recorded_votes_have_to_be_there_and_whole(tmp_path):
     path = tmp_path / "votes.jsonl"
     with pytest.raises(FileNotFoundError, match=r"votes: expected a vote file at .*, got none"):
-        recorded(path, PAIRS[:5])
+        recorded_votes(path, PAIRS[:5])
     a_file(path)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match="expected whole lines, got 1 damaged"):
-        recorded(path, PAIRS[:5])
+        recorded_votes(path, PAIRS[:5])
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_who_always_clicks_one_side_can_be_left_out(tmp_path):
+    path = a_file(tmp_path / "votes.jsonl", (FIRST, SECOND), by="anna").path
+    file = a_file(path, (FIRST, FIRST, FIRST), by="ben")
+    assert file.votes("anna", "ben")[:3] == file.votes()[:3] == [FIRST, FIRST, FIRST]
+    assert file.votes("anna")[:3] == [FIRST, SECOND, None]
+    assert file.votes("nobody") == [None] * len(file.comparisons)

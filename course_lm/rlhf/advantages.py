@@ -5,8 +5,10 @@ The methods of policy optimisation differ in this alone. Every method has the pe
     r_t = −β (log π − log π_ref) at each token, + the reward at the last
 
 Source: Williams 1992 (REINFORCE); Kool 2019 (the others' mean as baseline); Schulman 2016 (GAE),
-2017 (PPO); Ziegler 2019 (the penalty as a part of the reward); Shao 2024 (GRPO).
-Departure: GRPO, too, has the penalty in its reward and not in its loss.
+2017 (PPO); Ziegler 2019 (the penalty as a part of the reward); Ahmadian 2024 (RLOO); Shao 2024
+(GRPO).
+Departures: GRPO, too, has the penalty in its reward and not in its loss; RLOO gives each token what
+is still to come, not the whole sum.
 """
 
 import torch
@@ -19,13 +21,13 @@ def kl_shaped(rewards: Tensor, rollouts: Rollouts, beta: float) -> Tensor:
     """−β (log π − log π_ref) at every token, and the reward at the last: (B,) -> (B, T − 1)."""
     asked = rollouts.asked
     last = asked & (asked.flip(1).cumsum(1).flip(1) == 1)
-    return last * rewards[:, None] - beta * rollouts.ratio
+    return last * rewards[:, None] - beta * rollouts.log_ratio
 
 
-def to_go(rewards: Tensor) -> Tensor:
+def rewards_to_go(rewards: Tensor) -> Tensor:
     """Sum of the rewards from each token on: (B, R) -> (B, R).
 
-    >>> to_go(torch.tensor([[1.0, 0.0, 2.0]]))
+    >>> rewards_to_go(torch.tensor([[1.0, 0.0, 2.0]]))
     tensor([[3., 2., 2.]])
     """
     return rewards.flip(1).cumsum(1).flip(1)
@@ -80,14 +82,14 @@ def _groups(totals: Tensor, group: int) -> Tensor:
 
 def reinforce(shaped: Tensor, rollouts: Rollouts, group: int, values: Tensor | None) -> Tensor:
     """What came after each token: (B, T − 1)."""
-    return to_go(shaped) * rollouts.asked
+    return rewards_to_go(shaped) * rollouts.asked
 
 
-def with_baseline(shaped: Tensor, rollouts: Rollouts, group: int, values: Tensor | None) -> Tensor:
+def rloo(shaped: Tensor, rollouts: Rollouts, group: int, values: Tensor | None) -> Tensor:
     """What came after each token, minus what came to the prompt's other responses on average."""
     totals = _groups(shaped.sum(1), group)
     others = (totals.sum(1, keepdim=True) - totals) / (group - 1)
-    return (to_go(shaped) - others.view(-1, 1)) * rollouts.asked
+    return (rewards_to_go(shaped) - others.view(-1, 1)) * rollouts.asked
 
 
 def ppo(shaped: Tensor, rollouts: Rollouts, group: int, values: Tensor | None) -> Tensor:
@@ -100,4 +102,4 @@ def grpo(shaped: Tensor, rollouts: Rollouts, group: int, values: Tensor | None) 
     return group_advantages(shaped.sum(1), group)[:, None] * rollouts.asked
 
 
-METHODS = {"REINFORCE": reinforce, "RLOO": with_baseline, "PPO": ppo, "GRPO": grpo}
+METHODS = {"REINFORCE": reinforce, "RLOO": rloo, "PPO": ppo, "GRPO": grpo}

@@ -10,8 +10,6 @@ are two logits, and the loss is that of the reward model: cross-entropy on a dif
 Source: Rafailov 2023.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -19,19 +17,22 @@ from course_lm.language.windows import next_token
 from course_lm.models.contract import Model
 from course_lm.training.losses import token_log_probs
 
+from .optimum import check_beta
 from .reward import bradley_terry
+
+NO_PRICE = "the reward is beta times a log-ratio, and with 0 nothing would be learned"
 
 
 def dpo_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
-    """Mean of −log σ(β (ρ_chosen − ρ_rejected)): (N,), (N,) -> scalar, nats per comparison.
+    """Mean of −log σ(β (d_chosen − d_rejected)): (N,), (N,) -> scalar, nats per comparison.
 
-    ρ = log π(y|x) − log π_ref(y|x), summed over the response: `bradley_terry` of the implicit
+    d = log π(y|x) − log π_ref(y|x), summed over the response: `bradley_terry` of the implicit
     rewards. Raises ValueError for β of 0 or less, and what `bradley_terry` raises.
 
     >>> dpo_loss(torch.tensor([10.0]), torch.tensor([0.0]), beta=0.1)
     tensor(0.3133)
     """
-    _check_beta(beta)
+    check_beta("direct", beta, NO_PRICE)
     return bradley_terry(beta * chosen, beta * rejected)
 
 
@@ -41,7 +42,7 @@ def text_log_probs(model: Model, ids: Tensor) -> Tensor:
     return token_log_probs(model(inputs.clamp(min=0)).float(), labels).sum(1).view(ids.shape[:-1])
 
 
-class Implicit(nn.Module):
+class ImplicitReward(nn.Module):
     """β (log π − log π_ref) of whole texts, the rewards that a policy implies: (..., T) -> (...).
 
     A text is a prompt with a response. What the prompt adds is the same for both responses of a
@@ -50,7 +51,7 @@ class Implicit(nn.Module):
 
     def __init__(self, policy: nn.Module, reference: nn.Module, beta: float) -> None:
         super().__init__()
-        _check_beta(beta)
+        check_beta("direct", beta, NO_PRICE)
         if policy is reference:
             raise ValueError(
                 "direct: expected a reference that stands still, got the policy itself; give a "
@@ -64,11 +65,3 @@ class Implicit(nn.Module):
         with torch.no_grad():
             known = text_log_probs(self._reference[0], ids)
         return self.beta * (text_log_probs(self.policy, ids) - known)
-
-
-def _check_beta(beta: float) -> None:
-    if not 0 < beta < math.inf:
-        raise ValueError(
-            f"direct: expected a finite beta above 0, got {beta}; the reward is beta times a "
-            "log-ratio, and with 0 nothing would be learned"
-        )

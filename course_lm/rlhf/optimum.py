@@ -15,6 +15,8 @@ from torch import Tensor
 from course_lm.models.contract import check_rewards
 from course_lm.models.transformer import Transformer
 
+NO_PRICE = "without a price the best policy always gives the response of the highest reward"
+
 
 @torch.no_grad()
 def enumerate_responses(
@@ -54,14 +56,14 @@ def optimal(log_probs: Tensor, rewards: Tensor, beta: float) -> Tensor:
     >>> optimal(torch.tensor([0.5, 0.5]).log(), torch.tensor([0.0, 1.0]), 1.0).exp()
     tensor([0.2689, 0.7311])
     """
-    _check_beta(beta)
+    check_beta("optimum", beta, NO_PRICE)
     check_rewards("optimal", rewards)
     return (log_probs + rewards / beta).log_softmax(0)
 
 
 def best_value(log_probs: Tensor, rewards: Tensor, beta: float) -> float:
     """J* = β log Σ π_ref exp(r / β) of enumerated responses, (N,), (N,), π_ref summing to 1."""
-    _check_beta(beta)
+    check_beta("optimum", beta, NO_PRICE)
     check_rewards("best_value", rewards)
     return beta * torch.logsumexp(log_probs.log_softmax(0) + rewards / beta, 0).item()
 
@@ -71,8 +73,8 @@ def reward_and_kl(log_probs: Tensor, reference: Tensor, rewards: Tensor) -> tupl
     check_rewards("reward_and_kl", rewards)
     log_probs, reference = log_probs.log_softmax(0), reference.log_softmax(0)
     chances = log_probs.exp()
-    ratio = (log_probs - reference).masked_fill(chances == 0, 0.0)
-    return (chances @ rewards).item(), (chances @ ratio).item()
+    log_ratio = (log_probs - reference).masked_fill(chances == 0, 0.0)
+    return (chances @ rewards).item(), (chances @ log_ratio).item()
 
 
 def best_of_n(log_probs: Tensor, rewards: Tensor, n: int) -> Tensor:
@@ -91,9 +93,7 @@ def best_of_n(log_probs: Tensor, rewards: Tensor, n: int) -> Tensor:
     return (chances * (best / mass).nan_to_num()[level]).log().float()  # 0 / 0: never drawn
 
 
-def _check_beta(beta: float) -> None:
+def check_beta(subject: str, beta: float, why: str) -> None:
+    """Raise ValueError unless the price of a nat is above 0 and finite; `why` says what for."""
     if not 0 < beta < math.inf:
-        raise ValueError(
-            f"optimum: expected a finite beta above 0, got {beta}; without a price the best "
-            "policy always gives the response of the highest reward"
-        )
+        raise ValueError(f"{subject}: expected a finite beta above 0, got {beta}; {why}")

@@ -24,7 +24,7 @@ from course_lm.models.contract import check_rewards
 from course_lm.training.loop import Recipe, Step, train
 from course_lm.training.losses import masked_mean, token_log_probs
 
-from .advantages import METHODS, kl_shaped, to_go
+from .advantages import METHODS, kl_shaped, rewards_to_go
 from .rollouts import Ids, Rollouts, roll_out
 
 Score = Callable[[Sequence[int], Rollouts], Tensor]
@@ -66,8 +66,8 @@ class Practice:
 
     method: one of METHODS. beta: price of a nat of KL, in rewards. prompts, group: so many prompts
     in a step, so many responses to each. updates: on the responses of one step. stop, longest: a
-    response ends with this token, or after so many. most_kl: of a response, in nats; beyond it the
-    run ends.
+    response ends with this token, if any, and after so many. most_kl: of a response, in nats;
+    beyond it the run ends.
     """
 
     method: str = "GRPO"
@@ -75,7 +75,7 @@ class Practice:
     prompts: int = 16
     group: int = 4
     updates: int = 2
-    stop: int = 0
+    stop: int | None = None
     longest: int = 20
     most_kl: float = 200.0
 
@@ -92,10 +92,22 @@ class Experience:
     """What a policy learns from: batches of its own responses, made when they are asked for.
 
     score(places, rollouts): a reward for each response, (B,); places are those of its prompt.
-    critic: (B, T) -> (B, T, 1), what is still to come at each place.
+    critic: (B, T) -> (B, T, 1), what is still to come at each place. Raises ValueError for no
+    prompt, PPO without a critic, a critic without PPO, and a policy that is its own reference.
     """
 
     def __init__(self, policy, reference, prompts, score, practice, rng, critic=None) -> None:
+        if (practice.method == "PPO") != (critic is not None):
+            raise ValueError(
+                "optimise: expected a critic for PPO and for no other method, got "
+                f"{practice.method} {'without' if critic is None else 'with'} one; correct it"
+            )
+        if policy is reference or not len(prompts):
+            raise ValueError(
+                "optimise: expected prompts and a reference that stands still, got "
+                f"{len(prompts)} prompts and {'the policy itself' if policy is reference else 'it'}"
+                "; give a copy of the policy, and prompts"
+            )
         self.policy, self.reference, self.prompts = policy, reference, prompts
         self.score, self.practice, self.rng, self.critic = score, practice, rng, critic
         self.good = copy.deepcopy(policy.state_dict())
@@ -108,11 +120,9 @@ class Experience:
             self.respond()
             self.rewards = self.scored()
             self.shaped = kl_shaped(self.rewards, self.rollouts, practice.beta)
-            values = None if self.critic is None else self.expected()
-            advantages = METHODS[practice.method](
-                self.shaped, self.rollouts, practice.group, values
-            )
-            self.advantages = advantages
+            values = None if self.critic is None else self.values()
+            method = METHODS[practice.method]
+            self.advantages = method(self.shaped, self.rollouts, practice.group, values)
             for _ in range(practice.updates):
                 if expect:
                     next(expect, None)
@@ -128,7 +138,7 @@ class Experience:
         ends = practice.stop, practice.longest
         self.rollouts = roll_out(self.policy, self.reference, asked, *ends, self.rng)
         self.inputs = self.rollouts.ids[:, :-1].clamp(min=0)
-        kl = self.rollouts.ratio.sum(1).mean().item()
+        kl = self.rollouts.log_ratio.sum(1).mean().item()
         if not kl <= practice.most_kl:
             self.policy.load_state_dict(self.good)
             raise FloatingPointError(
@@ -157,20 +167,20 @@ class Experience:
         return -clipped_objective(log_probs, before, self.advantages, self.rollouts.asked)
 
     @torch.no_grad()
-    def expected(self) -> Tensor:
+    def values(self) -> Tensor:
         """What the critic expects to come at each place, (B, T − 1)."""
         return self.critic(self.inputs)[..., 0].float()
 
-    def error(self, values: Tensor, labels: Tensor) -> Tensor:
+    def value_loss(self, values: Tensor, labels: Tensor) -> Tensor:
         """The critic's mean squared error: (B, T − 1, 1), (B, T − 1) -> scalar."""
-        return masked_mean((values[..., 0] - to_go(self.shaped)).square(), labels != IGNORE)
+        return masked_mean((values[..., 0] - rewards_to_go(self.shaped)).square(), labels != IGNORE)
 
     def seen(self) -> dict[str, object]:
         """The fields of a PolicyStep."""
         asked, rollouts = self.rollouts.asked, self.rollouts
         return {
             "reward": self.rewards.mean().item(),
-            "kl": rollouts.ratio.sum(1).mean().item(),
+            "kl": rollouts.log_ratio.sum(1).mean().item(),
             "entropy": -masked_mean(rollouts.log_probs, asked).item(),
             "clip_share": self.clip_share,
             "length": asked.sum(1).float().mean().item(),
@@ -190,26 +200,18 @@ def optimise(
 ) -> Iterator[PolicyStep]:
     """Move `policy` toward responses that `score` likes, and yield a PolicyStep for every update.
 
-    Raises ValueError for no prompt, PPO without a critic, a policy that is its own reference, more
-    than one batch to a step, and rewards that are not finite, one a response; FloatingPointError
-    where the KL explodes, the weights from before the last responses kept.
+    Raises ValueError as `Experience` does, for more than one batch to a step, and for rewards that
+    are not finite, one a response; FloatingPointError where the KL or a weight explodes, the
+    weights from before the last responses kept.
     """
-    if (practice.method == "PPO") != (critic is not None):
+    if recipe.accumulate != 1:
         raise ValueError(
-            "optimise: expected a critic for PPO and for no other method, got "
-            f"{practice.method} {'without' if critic is None else 'with'} one; correct it"
+            f"optimise: expected one batch to a step, got accumulate={recipe.accumulate}; give "
+            "more prompts"
         )
-    if policy is reference or recipe.accumulate != 1:
-        raise ValueError(
-            "optimise: expected a reference that stands still and one batch to a step, got "
-            f"{'the policy itself' if policy is reference else 'another model'} and "
-            f"accumulate={recipe.accumulate}; give a copy of the policy, and more prompts"
-        )
-    if not len(prompts):
-        raise ValueError("optimise: expected at least one prompt, got none; give some")
     own = Experience(policy, reference, prompts, score, practice, rng, critic)
     again = iter(lambda: (own.inputs, own.rollouts.labels), None)
-    expect = None if critic is None else train(critic, again, recipe, loss=own.error)
+    expect = None if critic is None else train(critic, again, recipe, loss=own.value_loss)
     try:
         for step in train(policy, own.batches(expect), recipe, loss=own.loss):
             yield PolicyStep(**asdict(step), **own.seen())

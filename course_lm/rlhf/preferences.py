@@ -48,7 +48,7 @@ def read_comparisons(path: Path) -> list[Comparison]:
     try:
         rows = [
             tuple(tuple(text.split()) for text in four)
-            for four in json.loads(path.read_text("utf-8"))
+            for four in map(list.copy, json.loads(path.read_text("utf-8")))  # lists, no texts
         ]
         return [Comparison(Prompt(words, answer), *both) for words, answer, *both in rows]
     except (ValueError, TypeError, AttributeError) as error:
@@ -63,7 +63,7 @@ def ceiling(chances: Tensor) -> float:
 
     No reward model can be expected to foretell more of the votes that are drawn with these chances.
 
-    >>> ceiling(torch.tensor([0.5, 0.9]))
+    >>> round(ceiling(torch.tensor([0.5, 0.9])), 4)
     0.7
     """
     if not len(chances) or not ((chances >= 0) & (chances <= 1)).all():
@@ -71,7 +71,7 @@ def ceiling(chances: Tensor) -> float:
             "ceiling: expected chances from 0 to 1, at least one, got "
             f"{chances.tolist()[:3]}; give P(first is preferred) of each comparison"
         )
-    return round(torch.maximum(chances, 1 - chances).double().mean().item(), 6)
+    return torch.maximum(chances, 1 - chances).double().mean().item()
 
 
 def agreement(one: Sequence[str | None], other: Sequence[str | None]) -> float:

@@ -44,8 +44,13 @@ def bradley_terry(chosen: Tensor, rejected: Tensor) -> Tensor:
 def scalar_headed(base: Transformer, layers: int | None = None) -> Transformer:
     """A copy of `base` that gives one number at each place, 0 at first: (B, T) -> (B, T, 1).
 
-    layers: keep only so many of its blocks, the first ones.
+    layers: keep only so many of its blocks, the first ones. Raises ValueError for more than it has.
     """
+    if layers is not None and not 1 <= layers <= len(base.blocks):
+        raise ValueError(
+            f"scalar_headed: expected 1 to {len(base.blocks)} layers, those of the base, got "
+            f"{layers}; keep some of them, or give None for all"
+        )
     model = copy.deepcopy(base).requires_grad_(True)
     model.blocks = model.blocks[:layers]
     model.config = dataclasses.replace(base.config, layers=len(model.blocks))
@@ -54,7 +59,7 @@ def scalar_headed(base: Transformer, layers: int | None = None) -> Transformer:
     return model
 
 
-class Judge(nn.Module):
+class RewardModel(nn.Module):
     """The reward of each whole text, read behind its last token: ids (..., T) -> (...)."""
 
     def __init__(self, model: Transformer) -> None:

@@ -46,7 +46,7 @@ class Rollouts:
         return self.labels != IGNORE
 
     @property
-    def ratio(self) -> Tensor:
+    def log_ratio(self) -> Tensor:
         """log π − log π_ref of each token, (B, T − 1): its mean sum over rows estimates the KL."""
         return self.log_probs - self.reference
 
@@ -55,7 +55,7 @@ def roll_out(
     policy: Model,
     reference: Model,
     prompts: Sequence[Ids],
-    stop: int,
+    stop: int | None,
     longest: int,
     rng: torch.Generator,
 ) -> Rollouts:
@@ -101,11 +101,11 @@ def label_log_probs(model: Model, ids: Tensor, labels: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def k1(ratio: Tensor) -> Tensor:
-    """log π − log π_ref of drawn tokens: its mean is KL(π ‖ π_ref); may be below 0. (...)."""
-    return ratio
+def k1(log_ratio: Tensor) -> Tensor:
+    """d = log π − log π_ref of drawn tokens: its mean is KL(π ‖ π_ref); may be below 0. (...)."""
+    return log_ratio
 
 
-def k3(ratio: Tensor) -> Tensor:
-    """exp(−ρ) − 1 + ρ with ρ = log π − log π_ref: the same mean, never below 0. (...)."""
-    return (-ratio).expm1() + ratio
+def k3(log_ratio: Tensor) -> Tensor:
+    """exp(−d) − 1 + d with d = log π − log π_ref: the same mean, never below 0. (...)."""
+    return (-log_ratio).expm1() + log_ratio

@@ -60,13 +60,13 @@ class VoteFile:
             self._append(place, None, by)
         return place
 
-    def votes(self, by: str | None = None) -> list[str | None]:
-        """One vote for each comparison, None without one: those of `by`, or the latest of anybody.
+    def votes(self, *by: str) -> list[str | None]:
+        """One vote for each comparison, None without one: the latest of those named, or of anybody.
 
         Reads what other processes have added.
         """
         standing, _ = self._read()
-        votes = {place: vote for (name, place), vote in standing.items() if by in (None, name)}
+        votes = {place: vote for (name, place), vote in standing.items() if not by or name in by}
         return [votes.get(place) for place in range(len(self.comparisons))]
 
     def voters(self) -> list[str]:
@@ -118,8 +118,8 @@ class VoteFile:
                 _sync_folder(self.path.parent)
 
 
-def recorded(
-    path: str | Path, comparisons: Sequence[Comparison], by: str | None = None
+def recorded_votes(
+    path: str | Path, comparisons: Sequence[Comparison], *by: str
 ) -> list[str | None]:
     """What `VoteFile.votes` gives, of a file that has to be there and whole; writes nothing.
 
@@ -133,7 +133,7 @@ def recorded(
             f"votes: expected whole lines, got {len(file.notes)} damaged in {path}; take another "
             "copy"
         )
-    return file.votes(by)
+    return file.votes(*by)
 
 
 def _digest(comparison: Comparison) -> str:
