@@ -178,3 +178,48 @@ def expect_distribution(got: object, tolerance: float = 1e-5) -> Tensor:
     if not abs(worst - 1) <= tolerance:
         fail(f"expected a sum of 1, got {brief(worst)}; divide by the sum")
     return values
+
+
+def one_number(got: object) -> object:
+    """A tensor that holds one number, without its axes; anything else as it is."""
+    return got.reshape(()) if isinstance(got, Tensor) and got.numel() == 1 else got
+
+
+def others(slips: Mapping[str, object], right: object) -> dict[str, float]:
+    """The slips that give another number than the right one, as numbers."""
+    numbers = {said: float(slip) for said, slip in slips.items()}
+    right = float(right)
+    return {
+        said: slip
+        for said, slip in numbers.items()
+        if not math.isclose(slip, right, rel_tol=1e-4, abs_tol=1e-4)
+    }
+
+
+def expect_mean(got: object, right: Tensor, slips: Mapping[str, object], over: str) -> None:
+    """`got` is one number, the mean `right` over `over`: a float, or a tensor of one number."""
+    got = one_number(got)
+    if isinstance(got, Tensor) and got.numel() > 1:
+        fail(f"expected one number, got {brief(got)}; take the mean over the {over}")
+    expect_number(got, float(right), mistakes=others(slips, right))
+
+
+def gradients(result: object) -> list[Tensor]:
+    """The gradients of `result` to all leaves behind it, lowest sum first."""
+    if not isinstance(result, Tensor) or result.grad_fn is None:
+        fail(
+            f"expected a tensor that gradients can flow through, got {brief(result)}; leave out "
+            "`.item()`, `float(...)`, `.detach()` and `torch.no_grad()`"
+        )
+    leaves, seen, todo = [], set(), [result.grad_fn]
+    while todo:
+        step = todo.pop()
+        if step is not None and step not in seen:
+            seen.add(step)
+            leaves += [step.variable] if hasattr(step, "variable") else []
+            todo += [before for before, _ in step.next_functions]
+    try:
+        found = torch.autograd.grad(one_number(result), leaves)
+    except RuntimeError as error:
+        fail(f"expected a result whose gradient can be taken, got {brief(str(error))}")
+    return sorted(found, key=lambda gradient: gradient.sum().item())

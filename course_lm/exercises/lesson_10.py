@@ -1,14 +1,22 @@
 """Exercises of lesson 10: what do people prefer, and can a model learn it?"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from .checking import exercise
-from .expect import expect_number, expect_tensor, fail
+from .expect import (
+    expect_mean,
+    expect_number,
+    expect_tensor,
+    fail,
+    gradients,
+    one_number,
+    others,
+)
 from .quiz import Question
 from .sentences import brief
 
@@ -68,51 +76,6 @@ longer_and_longer = Question(
     ),
     correct=1,
 )
-
-
-def one_number(got: object) -> object:
-    """A tensor that holds one number, without its axes; anything else as it is."""
-    return got.reshape(()) if isinstance(got, Tensor) and got.numel() == 1 else got
-
-
-def others(slips: Mapping[str, object], right: object) -> dict[str, float]:
-    """The slips that give another number than the right one, as numbers."""
-    numbers = {said: float(slip) for said, slip in slips.items()}
-    right = float(right)
-    return {
-        said: slip
-        for said, slip in numbers.items()
-        if not math.isclose(slip, right, rel_tol=1e-4, abs_tol=1e-4)
-    }
-
-
-def expect_mean(got: object, right: Tensor, slips: Mapping[str, object], over: str) -> None:
-    """`got` is one number, the mean `right` over `over`: a float, or a tensor of one number."""
-    got = one_number(got)
-    if isinstance(got, Tensor) and got.numel() > 1:
-        fail(f"expected one number, got {brief(got)}; take the mean over the {over}")
-    expect_number(got, float(right), mistakes=others(slips, right))
-
-
-def gradients(result: object) -> list[Tensor]:
-    """The gradients of `result` to all leaves behind it, lowest sum first."""
-    if not isinstance(result, Tensor) or result.grad_fn is None:
-        fail(
-            f"expected a tensor that gradients can flow through, got {brief(result)}; leave out "
-            "`.item()`, `float(...)`, `.detach()` and `torch.no_grad()`"
-        )
-    leaves, seen, todo = [], set(), [result.grad_fn]
-    while todo:
-        step = todo.pop()
-        if step is not None and step not in seen:
-            seen.add(step)
-            leaves += [step.variable] if hasattr(step, "variable") else []
-            todo += [before for before, _ in step.next_functions]
-    try:
-        found = torch.autograd.grad(one_number(result), leaves)
-    except RuntimeError as error:
-        fail(f"expected a result whose gradient can be taken, got {brief(str(error))}")
-    return sorted(found, key=lambda gradient: gradient.sum().item())
 
 
 def expect_finite(got: object, right: float) -> None:

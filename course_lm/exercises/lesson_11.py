@@ -10,16 +10,16 @@ from course_lm.rlhf.advantages import gae, whiten
 from course_lm.rlhf.policy import clipped_objective
 
 from .checking import exercise
-from .expect import expect_number, expect_tensor, fail
-from .lesson_10 import (
-    expect_finite,
+from .expect import (
     expect_mean,
-    expect_pull,
+    expect_number,
+    expect_tensor,
+    fail,
     gradients,
     one_number,
     others,
-    pair_slips,
 )
+from .lesson_10 import expect_finite, expect_pull, pair_slips
 from .quiz import Question
 from .sentences import brief
 
