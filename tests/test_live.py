@@ -74,6 +74,14 @@ def test_the_last_display_says_the_numbers_in_text_too(shown):
     assert f"role='img' aria-label='{said}'" in shown[-1].html
 
 
+def test_another_field_of_a_step_can_be_watched(shown):
+    records = [step(n, held_out=None) for n in (1, 2, 3, 4)]
+    assert list(watch_training(records, FOUR, unit="units", of="tokens")) == records
+    assert shown[-1].text.splitlines()[-1] == "tokens in units: 100 at first, train 400"
+    assert "aria-label='Tokens in units: train 400'" in shown[-1].html
+    assert ">tokens, units</text>" in shown[-1].html
+
+
 def test_outside_a_notebook_the_last_state_is_printed_once(capsys):
     list(watch_training(steps(2.0, 1.0), Recipe(steps=2), sample=lambda: "anna is in the garden"))
     assert capsys.readouterr().out.splitlines() == [

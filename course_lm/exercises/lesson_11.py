@@ -370,7 +370,7 @@ def _clip_slips(
     "Write the DPO loss",
     minutes=8,
     hints=(
-        "β ρ is the reward that the policy implies. Which loss did the rewards of lesson 10 have?",
+        "β times a log-ratio is the reward that the policy implies. Which loss did rewards have?",
         "−log σ of the difference of the two implied rewards, then the mean.",
         "`-torch.nn.functional.logsigmoid(beta * (chosen - rejected)).mean()`.",
     ),
@@ -421,10 +421,10 @@ def _dpo_slips(chosen: Tensor, rejected: Tensor, beta: float) -> dict[str, Tenso
     } | pair_slips(beta * margins)
 
 
-def planted_shaped(rewards, ratio, asked, beta):
+def planted_shaped(rewards, log_ratio, asked, beta):
     """Rewards with the penalty, with a planted bug; the page shows it as exercise 11.6."""
     last = asked & (asked.flip(1).cumsum(1).flip(1) == 1)
-    return last * rewards[:, None] + beta * ratio
+    return last * rewards[:, None] + beta * log_ratio
 
 
 @exercise(
@@ -432,8 +432,8 @@ def planted_shaped(rewards, ratio, asked, beta):
     "Find the planted bug: paid for leaving",
     minutes=8,
     hints=(
-        "`ratio` is log π − log π_ref. Is it above or below 0 for a token that the reference would "
-        "hardly say?",
+        "`log_ratio` is log π − log π_ref. Is it above or below 0 for a token that the reference "
+        "would hardly say?",
         "Above 0, and a penalty takes something away. What does the function do with it?",
         "The last line: minus in place of plus.",
     ),
@@ -442,8 +442,8 @@ def planted_shaped(rewards, ratio, asked, beta):
 def shaped(student):
     """Mend it: the reward at the last token of a response, and the penalty at every token, (B, R).
 
-    rewards: (B,). ratio: log π − log π_ref, (B, R), 0 where `asked` is false. beta: the price of a
-    nat.
+    rewards: (B,). log_ratio: log π − log π_ref, (B, R), 0 where `asked` is false. beta: the
+    price of a nat.
     """
     rng = torch.Generator().manual_seed(0)
     for mask, beta in (
@@ -453,43 +453,45 @@ def shaped(student):
     ):
         asked = torch.tensor(mask).bool()
         rewards = torch.randn(len(asked), generator=rng) + 1.5
-        ratio = torch.randn(asked.shape, generator=rng) * asked
-        slips = _shaped_slips(rewards, ratio, asked, beta)
-        _expect(student(rewards, ratio, asked, beta), slips.pop(""), slips)
+        log_ratio = torch.randn(asked.shape, generator=rng) * asked
+        slips = _shaped_slips(rewards, log_ratio, asked, beta)
+        _expect(student(rewards, log_ratio, asked, beta), slips.pop(""), slips)
     return "With the bug each nat of KL is paid for, and the policy runs away from the reference."
 
 
-def _shaped_slips(rewards: Tensor, ratio: Tensor, asked: Tensor, beta: float) -> dict[str, Tensor]:
+def _shaped_slips(
+    rewards: Tensor, log_ratio: Tensor, asked: Tensor, beta: float
+) -> dict[str, Tensor]:
     """What the usual errors give; the right rewards under ""."""
     last = asked & (asked.flip(1).cumsum(1).flip(1) == 1)
     end = torch.zeros_like(asked)
     end[:, -1] = True
     given = last * rewards[:, None]
     return {
-        "": given - beta * ratio,
+        "": given - beta * log_ratio,
         "This gives the same as the function on the page: the penalty is added.": (
-            planted_shaped(rewards, ratio, asked, beta)
+            planted_shaped(rewards, log_ratio, asked, beta)
         ),
         "The penalty is missing.": given,
-        "The reward is missing.": -beta * ratio,
-        "β is missing.": given - ratio,
-        "β is the price of the KL, not of the reward.": beta * given - ratio,
-        "β belongs to the KL alone, not to the reward.": beta * (given - ratio),
-        "β multiplies, it does not divide.": given - ratio / beta,
-        "Take no absolute value: its mean would be no KL.": given - beta * ratio.abs(),
-        "The reward comes once, at the last token.": asked * rewards[:, None] - beta * ratio,
-        "A row may be filled up behind the last token.": end * rewards[:, None] - beta * ratio,
+        "The reward is missing.": -beta * log_ratio,
+        "β is missing.": given - log_ratio,
+        "β is the price of the KL, not of the reward.": beta * given - log_ratio,
+        "β belongs to the KL alone, not to the reward.": beta * (given - log_ratio),
+        "β multiplies, it does not divide.": given - log_ratio / beta,
+        "Take no absolute value: its mean would be no KL.": given - beta * log_ratio.abs(),
+        "The reward comes once, at the last token.": asked * rewards[:, None] - beta * log_ratio,
+        "A row may be filled up behind the last token.": end * rewards[:, None] - beta * log_ratio,
         "Each token pays its own part of the KL; here the last one pays for all.": (
-            last * (rewards - beta * ratio.sum(1))[:, None]
+            last * (rewards - beta * log_ratio.sum(1))[:, None]
         ),
         "Every token pays its part of the KL, not the last alone.": (
-            last * (rewards[:, None] - beta * ratio)
+            last * (rewards[:, None] - beta * log_ratio)
         ),
         "The reward stands at every place, beyond the response, too; it comes once, at the end.": (
-            rewards[:, None] - beta * ratio
+            rewards[:, None] - beta * log_ratio
         ),
-        "The last token pays its part of the KL, too.": torch.where(last, given, -beta * ratio),
-        "Now the reward is subtracted.": -given - beta * ratio,
+        "The last token pays its part of the KL, too.": torch.where(last, given, -beta * log_ratio),
+        "Now the reward is subtracted.": -given - beta * log_ratio,
     }
 
 

@@ -32,18 +32,19 @@ def watch_training(
     baselines: Mapping[str, float] | None = None,
     sample: Callable[[], str] | None = None,
     unit: str = "nats per word",
+    of: str = "loss",
 ) -> Iterator[Step]:
     """Yield the `steps` of `train(..., recipe)` as they come, and show the run in one place.
 
     floor: the best loss that any model can reach; baselines: {label: loss} of simple models, both
     in `unit`. sample(): a text of the model as it is now; give it a generator of its own, for how
-    often it is called depends on the clock.
+    often it is called depends on the clock. of: the field of a step that is drawn, in `unit`.
 
     The stop button ends the run with a sentence, the model and the steps so far kept; an error
     comes through after the display says where. Outside a notebook the last state is printed.
     """
     levels = ({} if floor is None else {"floor": floor}) | dict(baselines or {})
-    run = Run(recipe, {name: float(level) for name, level in levels.items()}, unit, sample)
+    run = Run(recipe, {name: float(level) for name, level in levels.items()}, unit, sample, of)
     update = in_place(run.picture())
     try:
         for step in steps:
@@ -73,8 +74,9 @@ class Run:
     levels: Mapping[str, float]
     unit: str
     sample: Callable[[], str] | None
+    of: str = "loss"
     places: list[float] = field(default_factory=list)  # budget spent after each step
-    totals: list[float] = field(default_factory=lambda: [0.0])  # sums of the first n losses
+    totals: list[float] = field(default_factory=lambda: [0.0])  # sums of the first n values
     held_out: list[tuple[float, float]] = field(default_factory=list)
     samples: list[tuple[int, str]] = field(default_factory=list)
     first: Step | None = None
@@ -103,7 +105,7 @@ class Run:
         """Hear of one more step."""
         self.first, self.last = self.first or step, step
         self.places.append(min(step.seconds, self.budget) if self.timed else step.step)
-        self.totals.append(self.totals[-1] + step.loss)
+        self.totals.append(self.totals[-1] + getattr(step, self.of))
         if step.held_out is not None:
             self.held_out.append((self.now, step.held_out))
 
@@ -149,10 +151,12 @@ class Run:
             return title
         curves = {"train": self.curve(), "held-out": self.held_out}
         xlabel = "seconds of training" if self.timed else "steps"
-        plot = loss_sketch(curves, self.levels, self.budget, unit=self.unit, xlabel=xlabel)
+        axes = {"unit": self.unit, "xlabel": xlabel, "of": self.of}
+        plot = loss_sketch(curves, self.levels, self.budget, **axes)
         ends = {name: points[-1][1] for name, points in curves.items() if points}
         named = ", ".join(f"{k} {number(v)}" for k, v in {**ends, **self.levels}.items())
-        losses = f"loss in {self.unit}: {number(self.first.loss)} at first, {named}"
+        first = number(getattr(self.first, self.of))
+        losses = f"{self.of} in {self.unit}: {first} at first, {named}"
         said = [f"step {step:,}: {text}" for step, text in self.samples[-1:]]
         rows = _rows([*self.samples[:1], *self.samples[1:][-SAMPLES:]])
         return Html(f"{title.html}{plot}{rows}", "\n".join([title.text, losses, *said]))

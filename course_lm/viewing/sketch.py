@@ -11,7 +11,7 @@ from .style import COLOURS, meant_colour, number, spread
 
 Points = Sequence[tuple[float, float]]
 WIDE, HIGH, LINE = 450, 190, 16  # pixels of the plot, and of a line of text
-LEFT, RIGHT, TOP, BOTTOM = 34, 190, 20, 38  # pixels around the plot
+LEFT, RIGHT, TOP, BOTTOM = 42, 190, 20, 38  # pixels around the plot
 STRENGTH = 75  # % of a meaning's colour; the rest is the theme's text colour
 INK = "var(--jp-ui-font-color1, currentColor)"
 FAINT = "var(--jp-border-color2, #BDBDBD)"
@@ -24,9 +24,11 @@ def loss_sketch(
     *,
     unit: str,
     xlabel: str,
+    of: str = "loss",
 ) -> str:
     """The SVG of losses {label: [(place, loss)]} on an axis from 0 to `end`, between `levels`.
 
+    of: what is drawn, if it is no loss.
     The numbers at the right, and in the accessible name, are the last of each curve.
     """
     named = {name: points[-1][1] for name, points in curves.items() if points}
@@ -37,14 +39,15 @@ def loss_sketch(
         return round(WIDE * x / end, 1), round(HIGH * (high - y) / (high - low), 1)
 
     said = ", ".join(f"{name} {number(y)}" for name, y in {**named, **levels}.items())
-    parts = [_axes(low, high, end, place, f"loss, {unit}", xlabel)]
+    parts = [_axes(low, high, end, place, f"{of}, {unit}", xlabel)]
     levels = {name: y for name, y in levels.items() if math.isfinite(y)}  # ∞ has no place
     parts += [_level(name, place(0, y)[1]) for name, y in levels.items()]
     parts += [_curve(name, [place(*p) for p in points]) for name, points in curves.items()]
     parts += _labels({name: (place(0, y)[1], y) for name, y in {**named, **levels}.items()})
     wide, high_all = LEFT + WIDE + RIGHT, TOP + HIGH + BOTTOM
     return (
-        f"<svg role='img' aria-label='{escape(f'Loss in {unit}: {said}')}' width='{wide}' "
+        f"<svg role='img' aria-label='{escape(f'{of.capitalize()} in {unit}: {said}')}' "
+        f"width='{wide}' "
         f"viewBox='{-LEFT} {-TOP} {wide} {high_all}' fill='none' font-size='12' "
         f"style='max-width:100%;height:auto;display:block;overflow:visible'>{''.join(parts)}</svg>"
     )
