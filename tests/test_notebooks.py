@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 PAGES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-SLIDES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
+SLIDES = {"slide", "subslide", "fragment", "skip", "notes", None}  # None: goes on with its slide
 REMOTE = re.compile(
     r"!\[[^\]]*\]\(\s*(?:https?:)?//"
     r"|<(?:img|script|iframe|link|video|audio|source)\b[^>]*\b(?:src|href)\s*=[\s\"']*(?:https?:)?//"
@@ -123,6 +123,14 @@ def test_the_second_cell_only_imports(page):
 def test_every_cell_says_how_it_is_presented(page):
     for cell in page.cells:
         assert cell.metadata.get("slideshow", {}).get("slide_type") in SLIDES, cell.source
+
+
+def test_every_section_begins_a_slide_and_has_notes_with_minutes(page):
+    kinds = [cell.metadata.get("slideshow", {}).get("slide_type") for cell in page.cells]
+    assert kinds[0] == "slide"
+    notes = [cell.source for cell, kind in zip(page.cells, kinds, strict=True) if kind == "notes"]
+    assert len(notes) >= 3
+    assert all(re.search(r"For the lecturer, \d+ minutes?", note) for note in notes)
 
 
 def test_half_of_the_code_cells_have_at_most_eight_lines(page):

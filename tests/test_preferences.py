@@ -133,7 +133,7 @@ def test_one_who_hardly_errs_votes_by_the_gold_reward():
 def test_a_noise_that_is_none_gets_one_sentence(noise):
     with pytest.raises(ValueError, match=SENTENCE) as caught:
         Annotator(noise=noise)
-    assert f"got {noise};" in str(caught.value)
+    assert f"noise={noise}" in str(caught.value)
 
 
 # -- the ceiling

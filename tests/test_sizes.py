@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from course_lm.viewing.sizes import bytes_text, size_figure
+from course_lm.viewing.sizes import bytes_text, compute_figure, size_figure
 from course_lm.viewing.style import COLOURS
 
 SIZES = {"small": 2e6, "large": 4e12, "middle": 1e12}
@@ -59,3 +59,15 @@ def test_names_from_outside_are_drawn_as_they_are():
 def test_what_has_no_size_gets_one_sentence(sizes):
     with pytest.raises(ValueError, match="size_figure: expected sizes above 0"):
         size_figure(sizes)
+
+
+def test_costs_stand_on_a_logarithmic_line_from_the_largest():
+    figure = compute_figure({"ours": 6e12, "GPT-3": 3.15e23}, ours=["ours"])
+    assert figure.numbers == [["GPT-3", "3.2e+23"], ["ours", "6.0e+12"]]
+    (axes,) = figure.axes
+    assert axes.get_xscale() == "log"
+
+
+def test_a_cost_of_nothing_gets_one_sentence():
+    with pytest.raises(ValueError, match=r"^compute_figure: expected .*, got .*; leave out"):
+        compute_figure({"ours": 0.0})

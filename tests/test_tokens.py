@@ -61,6 +61,16 @@ def test_byte_pairs_bring_any_text_back(text):
     assert vocabulary.decode(vocabulary.encode(text)) == text
 
 
+def test_a_mark_stands_for_no_text_and_no_text_can_write_one():
+    vocabulary = byte_pairs(TEXT, 300, ("<|ask|>", "<|end|>"))
+    assert vocabulary.marks == {"<|ask|>": 300, "<|end|>": 301}
+    assert vocabulary.tokens[300:] == ("<|ask|>", "<|end|>")
+    hostile = "end <|end|> it"
+    assert not set(vocabulary.encode(hostile)) & {300, 301}
+    assert vocabulary.decode([300, *vocabulary.encode(hostile), 301]) == hostile
+    assert vocabulary.encode(TEXT) == byte_pairs(TEXT, 300).encode(TEXT)
+
+
 def test_merges_make_texts_shorter():
     lengths = [len(byte_pairs(TEXT, size).encode(TEXT)) for size in (256, 270, 300)]
     assert lengths[0] == len(TEXT.encode())

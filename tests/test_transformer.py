@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_models import TRANSFORMER, random_ids, randomised, seeded, small_transformer
 
+from course_lm.models.llama import llama_weights, to_llama
 from course_lm.models.transformer import RMSNorm, Transformer, TransformerConfig, rotate, rotation
 
 SHAPES = {
@@ -14,6 +15,7 @@ SHAPES = {
     "one head for all keys": {"kv_heads": 1},
     "tied": {"tied": True},
     "grouped and tied": {"kv_heads": 2, "tied": True},
+    "other numbers": {"epsilon": 0.01, "wave": 300.0},
 }
 
 
@@ -34,42 +36,10 @@ def as_llama(model):
     """The Llama of `transformers`, with copies of the weights."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = model.config
-    theirs = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=config.vocab_size,
-            hidden_size=config.width,
-            intermediate_size=config.hidden,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            num_key_value_heads=config.kv_heads,
-            max_position_embeddings=config.context,
-            rms_norm_eps=1e-5,
-            tie_word_embeddings=config.tied,
-            attn_implementation="eager",
-        )
-    ).eval()
-    weights = {
-        "model.embed_tokens.weight": model.embed.weight,
-        "model.norm.weight": model.norm.scale,
-        "lm_head.weight": model.head.weight,
-    }
-    size = config.width // config.heads
-    for number, block in enumerate(model.blocks):
-        qkv = block.attention.qkv.weight.split(
-            [config.heads * size, config.kv_heads * size, config.kv_heads * size]
-        )
-        gate_up = block.feed_forward.gate_up.weight.chunk(2)
-        of_block = {
-            **{f"self_attn.{x}_proj": weight for x, weight in zip("qkv", qkv, strict=True)},
-            "self_attn.o_proj": block.attention.out.weight,
-            "mlp.gate_proj": gate_up[0],
-            "mlp.up_proj": gate_up[1],
-            "mlp.down_proj": block.feed_forward.down.weight,
-            "input_layernorm": block.attention_norm.scale,
-            "post_attention_layernorm": block.feed_norm.scale,
-        }
-        weights |= {f"model.layers.{number}.{n}.weight": weight for n, weight in of_block.items()}
+    config = LlamaConfig(**to_llama(model.config), attn_implementation="eager")
+    theirs = LlamaForCausalLM(config).eval()
+    weights = llama_weights(model)
+    weights.setdefault("lm_head.weight", model.embed.weight)  # tied
     theirs.load_state_dict(weights, strict=True)
     return theirs
 
@@ -293,6 +263,8 @@ def test_no_rows_give_no_logits():
         {"width": 12},
         {"embed_std": 0.0},
         {"embed_std": float("nan")},
+        {"epsilon": 0.0},
+        {"wave": -1.0},
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(changes):

@@ -1,24 +1,29 @@
 """The one refresh command: run the pages from a clean kernel and write them in one normal form.
 
 ``uv run python -m course_lm.classroom.pages`` refreshes every page, ``... pages 01`` those whose
-name begins with 01, and ``... pages --check`` runs nothing and names the pages that are not in the
-normal form: nbformat 4.5, cell ids kept or numbered, no widget state, no drawing that needs a live
-page, no timings, no version of Python, of a traceback its last line, code laid out by ruff.
+name begins with 01, ``... pages --rehearse 01`` runs them too, changes no page and keeps their
+training runs for the stage (`stored`), and ``... pages --check`` runs nothing and names the
+pages that are not in the normal form: nbformat 4.5, cell ids kept or numbered, no widget state, no
+drawing that needs a live page, no timings, no version of Python, of a traceback its last line, code
+laid out by ruff.
 """
 
 import argparse
 import itertools
+import os
 import re
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError
+
+from .stored import KEEP, MODE
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -48,6 +53,8 @@ def normalise(text: str) -> str:
     page = _read(text)
     for cell in page.cells:
         cell.metadata = {key: cell.metadata[key] for key in CELL_METADATA if key in cell.metadata}
+        if cell.metadata.get("slideshow", {}).get("slide_type") == "-":
+            del cell.metadata["slideshow"]  # goes on with its slide: for jupyterlab-slideshow, too
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if not _dead(o)]
             for error in (o for o in cell.outputs if o.output_type == "error"):
@@ -103,8 +110,12 @@ def _lay_out(text: str) -> str:
     return done.stdout
 
 
-def execute(text: str, folder: Path, timeout: float = 600) -> str:
+def execute(
+    text: str, folder: Path, timeout: float = 600, environment: Mapping[str, str] | None = None
+) -> str:
     """Return the page with the outputs of a clean kernel that runs in ``folder``.
+
+    environment: variables that the kernel sees besides those of this process.
 
     Raises PageError with the number of the cell that raised, died, or took over ``timeout``
     seconds. A cell tagged ``raises-exception`` may raise.
@@ -112,7 +123,7 @@ def execute(text: str, folder: Path, timeout: float = 600) -> str:
     page = nbformat.reads(text, as_version=4)
     resources = {"metadata": {"path": str(folder)}}
     client = NotebookClient(page, timeout=timeout, resources=resources, coalesce_streams=True)
-    with client.setup_kernel():
+    with client.setup_kernel(env=os.environ | {MODE: ""} | dict(environment or {})):
         for index, cell in enumerate(page.cells):
             try:
                 client.execute_cell(cell, index)
@@ -150,6 +161,13 @@ def refresh(path: Path) -> str:
     return f"{time.perf_counter() - start:.1f} s"
 
 
+def rehearse(path: Path) -> str:
+    """Run one page from a clean kernel and keep its training runs; the page stays as it is."""
+    start = time.perf_counter()
+    execute(path.read_text("utf-8"), path.parent, environment={MODE: KEEP})
+    return f"{time.perf_counter() - start:.1f} s, its training runs are kept"
+
+
 def check(path: Path) -> str:
     """Compare the page on the disk with its normal form."""
     text = path.read_text("utf-8")
@@ -163,16 +181,18 @@ def main(arguments: Sequence[str] | None = None, folder: Path = NOTEBOOKS) -> in
     parser = argparse.ArgumentParser(prog="pages", description="Refresh the pages of the course.")
     parser.add_argument("names", nargs="*", help="beginnings of page names; all pages if none")
     parser.add_argument("--check", action="store_true", help="run nothing, name the abnormal pages")
+    parser.add_argument("--rehearse", action="store_true", help="keep the training runs, no more")
     options = parser.parse_args(arguments)
     try:
         pages = find(options.names, folder)
     except PageError as error:
         parser.error(str(error))
+    work = check if options.check else rehearse if options.rehearse else refresh
     failed = 0
     for path in pages:
         print(f"{path.stem:<28} ", end="", flush=True)
         try:
-            print(check(path) if options.check else refresh(path), flush=True)
+            print(work(path), flush=True)
         except PageError as error:
             failed = 1
             print(f"FAILED  {error}", flush=True)

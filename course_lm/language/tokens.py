@@ -95,12 +95,17 @@ def split_words(text: str) -> list[str]:
 
 
 class BytePairs:
-    """Byte-pair merges (Sennrich 2016) from the `tokenizers` library; nothing is unknown."""
+    """Byte-pair merges (Sennrich 2016) from the `tokenizers` library; nothing is unknown.
+
+    marks: {name: id} of tokens that stand for no text, so that `encode` never gives one.
+    """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
         self.tokenizer = tokenizer
-        pieces = (tokenizer.decode([index]) for index in range(tokenizer.get_vocab_size()))
-        self.tokens = tuple(pieces)
+        tokenizer.encode_special_tokens = True  # a mark's name in a text is text
+        self.marks = {t.content: i for i, t in tokenizer.get_added_tokens_decoder().items()}
+        ids = range(tokenizer.get_vocab_size())
+        self.tokens = tuple(tokenizer.decode([i], skip_special_tokens=False) for i in ids)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -110,12 +115,12 @@ class BytePairs:
         return self.tokenizer.encode(text).ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`, byte for byte what was encoded."""
+        """The text of `ids` without marks, byte for byte what was encoded."""
         return self.tokenizer.decode(_checked(ids, len(self)))
 
 
-def byte_pairs(text: str, size: int) -> BytePairs:
-    """Train byte-pair merges on `text` to at most `size` entries: 256 bytes and the merges."""
+def byte_pairs(text: str, size: int, marks: Sequence[str] = ()) -> BytePairs:
+    """Train byte-pair merges on `text` to at most `size` entries; the `marks` come behind them."""
     if size < 256:
         raise ValueError(
             f"byte_pairs: expected a size of at least 256 (all bytes), got {size}; raise it"
@@ -129,6 +134,7 @@ def byte_pairs(text: str, size: int) -> BytePairs:
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
     )
     tokenizer.train_from_iterator([_not_empty(text, "byte_pairs")], trainer)
+    tokenizer.add_special_tokens(list(marks))
     return BytePairs(tokenizer)
 
 

@@ -6,9 +6,9 @@ from torch import Tensor
 LONGEST_WAVE = 10_000.0  # of the angles, in tokens / 2π
 
 
-def rotation(length: int, size: int) -> tuple[Tensor, Tensor]:
-    """cos and sin of position · LONGEST_WAVE^(−2i/d): (T, d/2) each."""
-    speeds = LONGEST_WAVE ** (-torch.arange(0, size, 2) / size)
+def rotation(length: int, size: int, longest: float = LONGEST_WAVE) -> tuple[Tensor, Tensor]:
+    """cos and sin of position · longest^(−2i/d): (T, d/2) each."""
+    speeds = longest ** (-torch.arange(0, size, 2) / size)
     angles = torch.arange(length)[:, None] * speeds
     return angles.cos(), angles.sin()
 

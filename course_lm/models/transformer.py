@@ -17,9 +17,7 @@ from torch import Tensor, nn
 from .contract import check_ids
 from .grams import Grams
 from .memory import Memory
-from .rotary import rotate, rotation
-
-EPSILON = 1e-5  # in RMSNorm
+from .rotary import LONGEST_WAVE, rotate, rotation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +28,7 @@ class TransformerConfig:
     hidden: width inside the feed-forward layer. grams: tokens in the longest group that has a
     vector of its own (see `grams.py`). tied: the output uses the input's embedding. embed_std: of
     the embedding's first numbers; with 1 long runs copy sooner, with 0.02 short runs sort sooner.
+    epsilon: in RMSNorm. wave: the longest of the rotations (see `rotary.py`).
     """
 
     vocab_size: int
@@ -43,12 +42,14 @@ class TransformerConfig:
     causal: bool = True
     tied: bool = False
     embed_std: float = 0.02
+    epsilon: float = 1e-5
+    wave: float = LONGEST_WAVE
 
     def __post_init__(self) -> None:
         fit = min(astuple(self)[:8]) > 0 and not self.heads % self.kv_heads  # the eight sizes
-        if not fit or self.width % (2 * self.heads) or not self.embed_std > 0:
+        if not fit or self.width % (2 * self.heads) or not all(n > 0 for n in astuple(self)[-3:]):
             raise ValueError(
-                "transformer: expected sizes of at least 1, embed_std above 0, a width that its "
+                "transformer: expected sizes of at least 1, numbers above 0, a width that its "
                 f"heads divide into even parts, heads in equal groups, got {self}; choose others"
             )
 
@@ -63,15 +64,14 @@ class Transformer(nn.Module):
         self.embed = nn.Embedding(config.vocab_size, config.width)
         self.grams = Grams(config.grams, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = RMSNorm(config.width)
+        self.norm = RMSNorm(config.width, config.epsilon)
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
         if config.tied:
             self.head.weight = self.embed.weight
-        cos, sin = rotation(config.context, config.width // config.heads)
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("sin", sin, persistent=False)
-        future = torch.full((config.context, config.context), -torch.inf).triu(1)
-        self.register_buffer("future", future, persistent=False)  # added to the scores
+        cos, sin = rotation(config.context, config.width // config.heads, config.wave)
+        future = torch.full((config.context, config.context), -torch.inf).triu(1)  # in the scores
+        for name, table in (("cos", cos), ("sin", sin), ("future", future)):
+            self.register_buffer(name, table, persistent=False)
         self._draw(rng)
 
     @property
@@ -150,9 +150,9 @@ class Block(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.width)
+        self.attention_norm = RMSNorm(config.width, config.epsilon)
         self.attention = Attention(config)
-        self.feed_norm = RMSNorm(config.width)
+        self.feed_norm = RMSNorm(config.width, config.epsilon)
         self.feed_forward = FeedForward(config)
 
     def forward(self, stream: Tensor, angles, mask: Tensor | None, memory) -> Tensor:
@@ -210,11 +210,11 @@ class FeedForward(nn.Module):
 class RMSNorm(nn.Module):
     """h · scale / √(mean(h²) + ε): every token's vector gets the same length, (..., D)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, epsilon: float = 1e-5) -> None:
         super().__init__()
+        self.epsilon = epsilon
         self.scale = nn.Parameter(torch.ones(width))
 
     def forward(self, stream: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
-        size = stream.square().mean(-1, keepdim=True)
-        return stream * (size + EPSILON).rsqrt() * self.scale
+        return stream * (stream.square().mean(-1, keepdim=True) + self.epsilon).rsqrt() * self.scale

@@ -63,14 +63,10 @@ class Annotator:
     first: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.noise < math.inf:
+        if not 0 < self.noise < math.inf or not math.isfinite(self.length + self.first):
             raise ValueError(
-                f"annotator: expected a noise above 0 and finite, got {self.noise}; take 0.01 for "
-                "one who hardly errs"
-            )
-        if not math.isfinite(self.length + self.first):
-            raise ValueError(
-                f"annotator: expected finite biases, got {self}; take 0 for one without"
+                f"annotator: expected a noise above 0 and finite biases, got {self}; take 0.01 for "
+                "one who hardly errs and 0 for no bias"
             )
 
     def chances(self, comparisons: Sequence[Comparison]) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from ipywidgets import HTML, HBox, Layout, SelectionSlider, VBox
 from torch import Tensor, nn
 
+from .dials import Dial
 from .strips import BOX, Html, text_on
 from .style import COLOURS, PAPER, between, number, visible
 
@@ -103,7 +104,9 @@ def attention_explorer(words: Sequence[str], weights: Tensor, start: tuple[int, 
     for dial in (word, layer, head):
         dial.observe(paint, "value")
     paint()
-    return VBox([HBox([word, layer, head], layout=Layout(flex_flow="row wrap")), picture])
+    return VBox(
+        [HBox([*map(Dial, (word, layer, head))], layout=Layout(flex_flow="row wrap")), picture]
+    )
 
 
 def _dial(name: str, options: list[tuple[str, int]], value: int) -> SelectionSlider:

@@ -7,6 +7,7 @@ from html import escape
 from ipywidgets import HTML, Dropdown, HBox, Layout, SelectionSlider, VBox
 
 from ..training.scaling import PUBLISHED, Law, Machine, training_compute
+from .dials import Dial
 from .strips import Html
 from .style import COLOURS, MARKERS, UNNAMED, Drawing, blank, label_right, number, styled
 
@@ -103,7 +104,9 @@ def scaling_calculator(machines: Sequence[Machine], start: tuple[float, float]) 
     for dial in (size, text, machine):
         dial.observe(paint, "value")
     paint()
-    return VBox([HBox([size, text, machine], layout=Layout(flex_flow="row wrap")), answer])
+    return VBox(
+        [HBox([Dial(size), Dial(text), machine], layout=Layout(flex_flow="row wrap")), answer]
+    )
 
 
 def large(count: float) -> str:

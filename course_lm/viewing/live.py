@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from ..classroom.stored import kept
 from ..training.interrupts import interrupt_later
 from ..training.loop import Recipe, Step
 from .curves import block_means
@@ -43,8 +44,8 @@ def watch_training(
     The stop button ends the run with a sentence, the model and the steps so far kept; an error
     comes through after the display says where. Outside a notebook the last state is printed.
     """
-    levels = ({} if floor is None else {"floor": floor}) | dict(baselines or {})
-    run = Run(recipe, {name: float(level) for name, level in levels.items()}, unit, sample, of)
+    steps, origin, rescue = kept(steps)
+    run = Run(recipe, _levels(floor, baselines), unit, sample, of, origin)
     update = in_place(run.picture())
     try:
         for step in steps:
@@ -60,7 +61,7 @@ def watch_training(
         run.end = "; left before its end, the model is kept"
         raise
     except Exception as error:
-        run.end = f"; ended by {type(error).__name__}, the model is kept"
+        run.end = f"; ended by {type(error).__name__}, the model is kept{rescue()}"
         raise
     finally:
         (update or print)(run.picture())
@@ -75,6 +76,7 @@ class Run:
     unit: str
     sample: Callable[[], str] | None
     of: str = "loss"
+    origin: str = ""  # words on a stored run
     places: list[float] = field(default_factory=list)  # budget spent after each step
     totals: list[float] = field(default_factory=lambda: [0.0])  # sums of the first n values
     held_out: list[tuple[float, float]] = field(default_factory=list)
@@ -124,7 +126,7 @@ class Run:
 
     def take_sample(self, last: bool = False) -> None:
         """Note what the model says: each time the steps have doubled, and after the last one."""
-        if not self.sample or not self.last:
+        if not self.sample or not self.last or (self.origin and not last):
             return
         began, step = time.perf_counter(), self.last.step
         before = self.samples[-1][0] if self.samples else 0
@@ -173,7 +175,12 @@ class Run:
             left = seconds * (self.budget - self.now) / max(done, 1e-9)
             parts.append(f"{duration(left)} left" if self.end is None else duration(seconds))
             parts.append(f"{number(self.last.tokens / max(self.last.seconds, 1e-9))} tokens/s")
-        return ", ".join(parts) + (self.end or "")
+        return ", ".join(parts) + (self.end or "") + self.origin
+
+
+def _levels(floor: float | None, baselines: Mapping[str, float] | None) -> dict[str, float]:
+    levels = ({} if floor is None else {"floor": floor}) | dict(baselines or {})
+    return {name: float(level) for name, level in levels.items()}
 
 
 def _rows(samples: Sequence[tuple[int, str]]) -> str:

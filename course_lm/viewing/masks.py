@@ -10,6 +10,7 @@ from ipywidgets import HTML, Button, Dropdown, FloatSlider, HBox, Layout, VBox
 from ..language.tokens import Vocabulary
 from ..language.windows import IGNORE
 from ..training.pretext import RATE, Extra, extended, makers
+from .dials import Dial
 from .strips import Html, alert, aligned, surprise_colours
 from .style import COLOURS, PAPER, number, visible
 
@@ -112,7 +113,7 @@ class MaskExplorer(VBox):
         self.rate = FloatSlider(RATE, min=0.05, max=0.95, step=0.05, description="rate")
         self.rate.layout = Layout(width="300px")
         self.again, self.picture = Button(description="draw again"), HTML()
-        controls = [self.pretext, self.rate, self.again]
+        controls = [self.pretext, Dial(self.rate), self.again]
         super().__init__([HBox(controls, layout=Layout(flex_flow="row wrap")), self.picture])
         self.pretext.observe(self.paint, "value")
         self.rate.observe(self.paint, "value")

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..models.contract import Model
 from ..models.sampling import draw, next_logits
 from .chances import chances, chances_html
+from .dials import Dial
 from .strips import Html, aligned
 from .style import COLOURS, visible
 
@@ -156,7 +157,9 @@ class RailStepper(VBox):
         self.word.layout = Layout(width="420px")
         self.next, self.again = Button(description="next word"), Button(description="another text")
         self.picture = HTML()
-        controls = HBox([self.word, self.next, self.again], layout=Layout(flex_flow="row wrap"))
+        controls = HBox(
+            [Dial(self.word), self.next, self.again], layout=Layout(flex_flow="row wrap")
+        )
         super().__init__([controls, self.picture])
         self._run()
         self.word.observe(self.paint, "value")

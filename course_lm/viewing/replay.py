@@ -8,6 +8,7 @@ from html import escape
 from ipywidgets import HTML, Layout, SelectionSlider, VBox
 from matplotlib.axes import Axes
 
+from .dials import Dial
 from .figures import png
 from .strips import Html, aligned
 from .style import COLOURS, INK, MARKERS, Drawing, blank, colour_of, literal, number, styled
@@ -108,6 +109,7 @@ def replay_html(
     )
     figure = trade_off({"": runs}, chosen=run.name, **limits)
     image = b64encode(png(figure)).decode()
+    points = "; ".join(f"{r.name} {number(r.new)} and {number(r.old)}" for r in runs)
     texts = "".join(
         f"<dt style='font-weight:bold'>{escape(domain)}</dt>"
         f"<dd style='margin:0 0 6px 16px'>{escape(text)}</dd>"
@@ -115,7 +117,8 @@ def replay_html(
     )
     html = (
         f"<div role='group' aria-label='{escape(said)}' style='max-width:760px;line-height:1.4'>"
-        f"<img alt='' width='576' src='data:image/png;base64,{image}'>"
+        f"<img alt='{escape(f'Loss in the new and the old domain: {points}.')}' width='576' "
+        f"src='data:image/png;base64,{image}'>"
         f"<div style='margin:6px 0'>{escape(said)}</div><dl>{texts}</dl></div>"
     )
     return Html(html, f"{said}\n{aligned(list(run.texts.items()))}".rstrip())
@@ -130,7 +133,7 @@ class ReplayDial(VBox):
         self.share = SelectionSlider(options=options, value=0, description="replay")
         self.share.layout = Layout(width="420px")
         self.picture = HTML()
-        super().__init__([self.share, self.picture])
+        super().__init__([Dial(self.share), self.picture])
         self.share.observe(self.paint, "value")
         self.paint()
 

@@ -1,7 +1,7 @@
 """How large things are: squares to scale, and a logarithmic line on which each can be seen."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from matplotlib.patches import Rectangle
 
@@ -22,32 +22,52 @@ def size_figure(sizes: Mapping[str, float], ours: Collection[str] = ()) -> Drawi
     The largest comes first. `ours` are drawn in the model's colour, the others in grey. Squares too
     small to be seen are left out, which is the point of them.
     """
-    if not sizes or not all(0 < size < math.inf for size in sizes.values()):
-        raise ValueError(
-            f"size_figure: expected sizes above 0, at least one, got {dict(sizes)}; leave out what "
-            "has no size"
-        )
-    rows = sorted(sizes.items(), key=lambda row: -row[1])
+    rows = _ordered("size_figure", sizes)
     with styled():
         figure, (squares, line) = blank(columns=2, height=0.9 + 0.2 * len(rows))
         _draw_squares(squares, rows, ours)
-        for place, (name, size) in enumerate(rows):
-            colour = COLOURS["model" if name in ours else "reference"]
-            line.plot(size, place, "o", color=colour)
-            literal(line.annotate(bytes_text(size), (size, place), (6, 0), color=INK, va="center",
-                                  textcoords="offset points", size=8))  # fmt: skip
-        line.set(
-            xscale="log", xlabel="bytes, logarithmic", xlim=(rows[-1][1] / 4, rows[0][1] * 4e3)
-        )
-        line.set_yticks(range(len(rows)), [name for name, _ in rows], size=8)
-        line.tick_params(axis="y", length=0)
+        _draw_line(line, rows, ours, bytes_text)
+        line.set_xlabel("bytes, logarithmic")
         line.set_xticks([1e6, 1e9, 1e12, 1e15], ["1 MB", "1 GB", "1 TB", "1 PB"])
         line.minorticks_off()
-        line.invert_yaxis()
-        line.grid(axis="x")
-        literal(*line.get_yticklabels())
     figure.numbers = [[name, bytes_text(size)] for name, size in rows]
     return figure
+
+
+def compute_figure(costs: Mapping[str, float], ours: Collection[str] = ()) -> Drawing:
+    """Training costs in FLOP, {name: cost}, on a logarithmic line, the largest first."""
+    rows = _ordered("compute_figure", costs)
+    with styled():
+        figure, (line,) = blank(height=0.9 + 0.3 * len(rows))
+        _draw_line(line, rows, ours, "{:.1e}".format)
+        line.set_xlabel("floating-point operations, logarithmic")
+    figure.numbers = [[name, f"{cost:.1e}"] for name, cost in rows]
+    return figure
+
+
+def _ordered(who: str, sizes: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The largest first."""
+    if not sizes or not all(0 < size < math.inf for size in sizes.values()):
+        raise ValueError(
+            f"{who}: expected sizes above 0, at least one, got {dict(sizes)}; leave out what has "
+            "no size"
+        )
+    return sorted(sizes.items(), key=lambda row: -row[1])
+
+
+def _draw_line(line, rows, ours, text: Callable[[float], str]) -> None:
+    """A dot for each (name, size) on a logarithmic axis, with its size in words."""
+    for place, (name, size) in enumerate(rows):
+        colour = COLOURS["model" if name in ours else "reference"]
+        line.plot(size, place, "o", color=colour)
+        literal(line.annotate(text(size), (size, place), (6, 0), color=INK, va="center",
+                              textcoords="offset points", size=8))  # fmt: skip
+    line.set(xscale="log", xlim=(rows[-1][1] / 4, rows[0][1] * 4e3))
+    line.set_yticks(range(len(rows)), [name for name, _ in rows], size=8)
+    line.tick_params(axis="y", length=0)
+    line.invert_yaxis()
+    line.grid(axis="x")
+    literal(*line.get_yticklabels())
 
 
 def _draw_squares(axes, rows, ours) -> None:

@@ -7,6 +7,7 @@ from html import escape
 from ipywidgets import HTML, Layout, SelectionSlider, VBox
 
 from .attention import shade
+from .dials import Dial
 from .strips import Html, aligned, text_on
 from .style import COLOURS, FAINT, Drawing, blank, literal, number, styled
 
@@ -103,7 +104,7 @@ def skill_timeline(checkpoints: Sequence[Checkpoint], chances: Mapping[str, floa
 
     dial.observe(paint, "value")
     paint()
-    return VBox([dial, picture])
+    return VBox([Dial(dial), picture])
 
 
 def _rows(point: Checkpoint, chances: Mapping[str, float]) -> list[tuple[str, float, float]]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from html import escape
 
 import torch
-from ipywidgets import HTML, HBox, IntSlider, Layout, Text, ToggleButtons, VBox
+from ipywidgets import HTML, Dropdown, HBox, IntSlider, Layout, Text, VBox
 from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
 from ..models.rnn import RNN
 from ..training.losses import token_log_probs
 from .chances import ids_of
+from .dials import Dial
 from .strips import Html, alert, aligned
 from .style import (
     COLOURS,
@@ -213,15 +214,15 @@ class UnrolledExplorer(VBox):
 
     def __init__(self, models: Mapping[str, RNN], vocabulary, text: str) -> None:
         self.models, self.vocabulary = models, vocabulary
-        self.network = ToggleButtons(options=list(models), description="network")
-        self.network.style.button_width = "90px"
+        self.network = Dropdown(options=list(models), description="network")
+        self.network.layout = Layout(width="200px")
         self.text = Text(text, description="text", continuous_update=False)
         self.text.layout = Layout(width="660px")
         self.ids = ids_of(vocabulary, text)
         last = len(self.ids) - 1
         self.word = IntSlider(last, min=1, max=last, description="word", layout={"width": "330px"})
         self.picture, self.message = HTML(), HTML()
-        dials = HBox([self.network, self.word], layout=Layout(flex_flow="row wrap"))
+        dials = HBox([self.network, Dial(self.word)], layout=Layout(flex_flow="row wrap"))
         super().__init__([self.text, self.message, dials, self.picture])
         self.paint()
         self.network.observe(self.paint, "value")

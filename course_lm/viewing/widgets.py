@@ -7,6 +7,7 @@ from ipywidgets import HTML, Button, FloatSlider, HBox, Label, Layout, Selection
 
 from ..models.sampling import Model, adjust, draw, next_logits
 from .chances import REST, ROW_PIXELS, chances, chances_html, ids_of, impossible, start_of, why_lost
+from .dials import Dial
 from .strips import alert
 from .style import visible
 from .surprise import nudge, nudge_html
@@ -43,7 +44,8 @@ class NextTokenExplorer(VBox):
     def __init__(self, model, vocabulary, prompt, truth, top, rng) -> None:
         self.model, self.truth, self.vocabulary, self.rng = model, truth, vocabulary, rng
         self.prompt = Text(placeholder="type a text, press Enter", continuous_update=False)
-        self.prompt.layout = Layout(width="460px")
+        self.prompt.description, self.prompt.layout = "text", Layout(width="500px")
+        self.prompt.style.description_width = "40px"
         self.back, self.sample = _button("back"), _button("sample")
         self.temperature = _slider("temperature", 1.0, 0.1, 3.0, 0.1)
         sizes = [(str(k), k) for k in TOP_K if k < len(vocabulary)]
@@ -162,5 +164,5 @@ def _slider(text: str, value: float, low: float, high: float, step: float) -> Fl
     return slider
 
 
-def _wrap(*widgets) -> HBox:
-    return HBox(widgets, layout=Layout(flex_flow="row wrap"))
+def _wrap(*sliders) -> HBox:
+    return HBox([*map(Dial, sliders)], layout=Layout(flex_flow="row wrap"))

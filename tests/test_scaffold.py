@@ -1,0 +1,76 @@
+"""Half-way labels: what they are, where they are read, and that they teach the lower half alone."""
+
+import pytest
+import torch
+from small_models import random_ids, small_transformer
+
+from course_lm.finetuning.scaffold import Halfway, half_labels, last_name, with_half
+from course_lm.finetuning.supervised import Apart
+from course_lm.language.windows import IGNORE
+from course_lm.training.losses import cross_entropy
+
+START, ANNA, BEN, SUM = 0, 5, 6, 9
+NAMES = torch.tensor([ANNA, BEN])
+
+
+def slowly(row):
+    """The last name up to each token of its text, word by word."""
+    last, found = IGNORE, []
+    for token in row:
+        last = IGNORE if token == START else token if token in (ANNA, BEN) else last
+        found.append(last)
+    return found
+
+
+def test_the_last_name_is_what_a_reader_remembers_word_by_word():
+    ids = random_ids(20, 30, size=12)
+    assert last_name(ids, NAMES, START).tolist() == [slowly(row) for row in ids.tolist()]
+
+
+def test_only_texts_with_what_is_asked_for_get_labels_halfway():
+    row = torch.tensor([[START, ANNA, 3, SUM, START, BEN, 4, 4]])
+    labels = torch.arange(8)[None]
+    ((inputs, both),) = half_labels([(row, labels)], NAMES, START, torch.tensor([SUM]))
+    assert torch.equal(inputs, row)
+    assert torch.equal(both[0], labels)
+    assert both[1].tolist() == [[IGNORE, ANNA, ANNA, ANNA, *[IGNORE] * 4]]
+
+
+def test_the_last_depth_gives_the_logits_themselves():
+    model, ids = small_transformer(), random_ids(3, 9)
+    end, halfway = Halfway(model, START, depth=2)(ids)
+    assert torch.equal(end, Apart(model, START)(ids))
+    assert torch.allclose(halfway, end)
+
+
+def test_halfway_is_what_a_model_of_the_lower_blocks_says():
+    model, ids = small_transformer(), random_ids(3, 9)
+    halfway = Halfway(model, START, depth=1)(ids)[1]
+    model.blocks = model.blocks[:1]
+    assert torch.allclose(halfway, Apart(model, START)(ids))
+
+
+def test_labels_halfway_move_no_block_above():
+    model, ids = small_transformer(), random_ids(3, 9)
+    cross_entropy(Halfway(model, START, depth=1)(ids)[1], ids).backward()
+    assert model.blocks[0].attention.qkv.weight.grad.abs().sum() > 0
+    assert model.blocks[1].attention.qkv.weight.grad.abs().sum() == 0
+
+
+def test_the_loss_is_that_of_the_response_and_a_share_of_the_other():
+    logits, labels = torch.randn(2, 3, 4, 13), random_ids(2, 3, 4)
+    by_hand = cross_entropy(logits[0], labels[0]) + 0.3 * cross_entropy(logits[1], labels[1])
+    assert torch.isclose(with_half(0.3)(logits, labels), by_hand)
+
+
+def test_a_batch_without_a_label_halfway_has_the_loss_of_the_response():
+    logits, labels = torch.randn(2, 3, 4, 13), random_ids(2, 3, 4)
+    labels[1] = IGNORE
+    assert torch.equal(with_half(0.3)(logits, labels), cross_entropy(logits[0], labels[0]))
+
+
+def test_a_failed_reading_leaves_no_listener_behind():
+    model = small_transformer()
+    with pytest.raises(ValueError, match="expected"):
+        Halfway(model, START, depth=1)(random_ids(1, 99))
+    assert not model.blocks[0]._forward_hooks
