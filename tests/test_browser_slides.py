@@ -61,7 +61,7 @@ def show(page, file):
 
 
 def count(cells, kind):
-    return sum(cell.metadata.slideshow.slide_type == kind for cell in cells)
+    return sum(cell.metadata.get("slideshow", {}).get("slide_type") == kind for cell in cells)
 
 
 @pytest.mark.parametrize("name", NAMES)
