@@ -186,6 +186,8 @@ async def answers(url, protocols, asked):
     while "kernel_info_reply" not in kinds:
         kinds.append(kind_of(await asyncio.wait_for(socket.read_message(), 60)))
     socket.close()
+    while await asyncio.wait_for(socket.read_message(), 60) is not None:
+        pass  # until both sides have closed it
     return kinds
 
 

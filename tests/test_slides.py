@@ -42,7 +42,7 @@ def page(*cells):
 
 def types(path):
     cells = nbformat.read(path, as_version=4).cells
-    return [(c.cell_type, c.metadata.slideshow.slide_type) for c in cells]
+    return [(c.cell_type, c.metadata.get("slideshow", {}).get("slide_type", "-")) for c in cells]
 
 
 def fetched(html):
