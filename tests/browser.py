@@ -46,6 +46,12 @@ ERRORS = """() => window.jupyterapp.shell.currentWidget.content.widgets
     .filter((c) => c.model.type === 'code')
     .flatMap((c) => c.model.outputs.toJSON())
     .filter((o) => o.output_type === 'error').map((o) => `${o.ename}: ${o.evalue}`)"""
+# the first background that is not transparent, and the colour of the text
+COLOURS = """(e) => {
+    const ink = getComputedStyle(e).color;
+    while (getComputedStyle(e).backgroundColor === 'rgba(0, 0, 0, 0)') e = e.parentElement;
+    return [getComputedStyle(e).backgroundColor, ink];
+}"""
 DONE = f"() => ({ALL_RUN})() || ({ERRORS})().length > 0"  # an error ends the run
 
 

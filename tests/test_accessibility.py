@@ -10,6 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 from ipywidgets import FloatSlider, IntSlider, SelectionSlider
+from test_figures import BLIND
 
 from course_lm.viewing import curves, strips
 from course_lm.viewing.attention import shade
@@ -25,16 +26,8 @@ ON_THE_PAGE = ("truth", "model", "rejected", "baseline", "train")  # drawn on th
 TEXT, SHAPE = 4.5, 3.0  # the least contrasts of WCAG 2.2, 1.4.3 and 1.4.11
 # Machado, Oliveira, Fernandes 2009, for linear RGB, full severity.
 EYES = {
-    "protanopia": [
-        [0.152286, 1.052583, -0.204868],
-        [0.114503, 0.786281, 0.099216],
-        [-0.003882, -0.048116, 1.051998],
-    ],
-    "deuteranopia": [
-        [0.367322, 0.860646, -0.227968],
-        [0.280085, 0.672501, 0.047413],
-        [-0.011820, 0.042940, 0.968881],
-    ],
+    "protanopia": BLIND["protan"],
+    "deuteranopia": BLIND["deutan"],
     "tritanopia": [
         [1.255528, -0.076749, -0.178779],
         [-0.078411, 0.930809, 0.147602],

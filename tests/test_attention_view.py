@@ -2,7 +2,8 @@ import math
 
 import pytest
 import torch
-from test_figures import HOSTILE, Tags
+from html_tags import Tags
+from test_figures import HOSTILE
 
 from course_lm.models.rnn import RNN, RNNConfig
 from course_lm.models.transformer import Transformer, TransformerConfig, rotate

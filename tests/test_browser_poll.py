@@ -21,11 +21,6 @@ hall = poll(pairs, "votes.jsonl")
 poll_box(hall)"""
 PHONE = {"width": 390, "height": 780}
 UNREAD = 800  # milliseconds after which a vote counts
-COLOURS = """(e) => {
-    const ink = getComputedStyle(e).color;
-    while (getComputedStyle(e).backgroundColor === 'rgba(0, 0, 0, 0)') e = e.parentElement;
-    return [getComputedStyle(e).backgroundColor, ink];
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +156,7 @@ def test_everything_can_be_read_and_tapped_in_every_theme(lab, scheme):
         for element in page.locator("h1, h2, p:visible, button:visible:enabled").all():
             paper, ink = (
                 "#" + bytes(map(int, re.findall(r"\d+", colour)[:3])).hex()
-                for colour in element.evaluate(COLOURS)
+                for colour in element.evaluate(browser.COLOURS)
             )
             assert contrast(paper, ink) >= 4.5, element.inner_text()
         paper = page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")

@@ -18,12 +18,6 @@ pairs = [Comparison(p, ("<b>one</b>", ".", *end), ("two", ".", *end)) for p in p
 ballot(pairs, [4])"""
 BOX = "voting_box(VoteFile('votes.jsonl', pairs), 'anna')"
 UNREAD = 900  # milliseconds after which a vote counts
-# the first background that is not transparent, and the colour of the text
-COLOURS = """(e) => {
-    const ink = getComputedStyle(e).color;
-    while (getComputedStyle(e).backgroundColor === 'rgba(0, 0, 0, 0)') e = e.parentElement;
-    return [getComputedStyle(e).backgroundColor, ink];
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +111,7 @@ def test_the_cards_can_be_read_in_every_theme(page, theme):
     page.wait_for_function(f"() => document.body.dataset.jpThemeLight !== '{dark}'")
     page.wait_for_timeout(UNREAD)
     for card in page.locator("[role=group][aria-label^='Comparison 5 of 5'] b").all():
-        paper, ink = (numbers(colour) for colour in card.evaluate(COLOURS))
+        paper, ink = (numbers(colour) for colour in card.evaluate(browser.COLOURS))
         share = ink[3] if len(ink) > 3 else 1
         seen = [share * i + (1 - share) * p for i, p in zip(ink[:3], paper[:3], strict=True)]
         assert contrast(*("#" + bytes(map(round, c[:3])).hex() for c in (paper, seen))) >= 7

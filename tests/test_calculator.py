@@ -1,5 +1,6 @@
 import pytest
-from test_figures import HOSTILE, Tags
+from html_tags import Tags
+from test_figures import HOSTILE
 
 from course_lm.training.scaling import A100, Law, Machine
 from course_lm.viewing.calculator import (

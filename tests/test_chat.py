@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from html_tags import Tags
 from small_models import seeded, small_transformer
-from test_figures import HOSTILE, Tags
+from test_figures import HOSTILE
 
 from course_lm.finetuning.tasks import (
     ASKED,

@@ -567,30 +567,32 @@ def test_kill_at_100_random_moments_of_saving_leaves_one_whole_checkpoint(tmp_pa
     began = time.perf_counter()
     save(path, models[0], number=0)
     duration = time.perf_counter() - began
-    pick, last, (awake, begins) = random.Random(0), 0, os.pipe()
+    pick, last = random.Random(0), 0
 
-    def save_again_and_again():
-        os.write(begins, b".")
+    def save_again_and_again(begins):
         for number in itertools.count(last + 1):
+            os.write(begins, b".")
             save(path, models[number % 2], number=number)
 
-    for _ in range(100):
-        number = child(save_again_and_again)
-        assert select.select([awake], [], [], 60)[0]
-        os.read(awake, 1)
+    for kills in range(100):
+        awake, begins = os.pipe()
+        number = child(lambda begins=begins: save_again_and_again(begins))
+        for _ in range(1 + kills % 2):  # every other one lives to finish a save, however slow
+            assert select.select([awake], [], [], 60)[0]
+            os.read(awake, 1)
         time.sleep(pick.uniform(0, 2 * duration))
         os.kill(number, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == -signal.SIGKILL
+        os.close(awake)
+        os.close(begins)
         saved = load(path)
         assert same_weights(saved.model, models[saved.facts["number"] % 2])
-        assert saved.facts["number"] >= last
+        assert saved.facts["number"] >= last + kills % 2
         last = saved.facts["number"]
-    os.close(awake)
-    os.close(begins)
     killed_within = len(drafts(tmp_path))
     print(f"100 kills: {killed_within} left a draft, {last} saves were finished")
-    assert killed_within > 0
-    assert last > 0
+    assert killed_within > 3
+    assert last >= 50
     save(path, models[0], number="after")  # what the killed ones left is in nobody's way
     assert load(path).facts["number"] == "after"
 

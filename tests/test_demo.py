@@ -29,7 +29,10 @@ from course_lm.viewing import demo as parts
 
 PLACES = 8
 # The real command, for a small hall that is soon cleared.
+# A shell that runs the tests in the background lets its children ignore Ctrl-C; this one hears it.
 HALL = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from course_lm.classroom import demo, demo_kernels, demo_server
 demo_kernels.MOST, demo_server.LEFT = {PLACES}, 8
 demo.main(["--port", "{{port}}"])
@@ -64,9 +67,10 @@ def hall(home: Path):
             process.send_signal(signal.SIGINT)
         try:
             process.communicate(timeout=60)
-        except subprocess.TimeoutExpired:  # kernels that still start on a busy machine
-            process.kill()
+        except subprocess.TimeoutExpired:
+            process.kill()  # so that no later test finds it
             process.communicate()
+            raise
 
 
 @pytest.fixture(scope="module")

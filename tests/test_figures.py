@@ -3,11 +3,11 @@ import json
 import math
 import subprocess
 import sys
-from html.parser import HTMLParser
 from io import BytesIO
 
 import pytest
 import torch
+from html_tags import Tags
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -29,19 +29,6 @@ from course_lm.viewing.surprise import cross_entropy_figure
 
 CURVE = {"train": ([0, 1, 2], [3.0, 2.0, 1.5])}
 HOSTILE = "<img src=x onerror=alert(1)> & \"'$x_$"
-
-
-class Tags(HTMLParser):
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags, self.words = [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 def shown(monkeypatch, *args) -> list[tuple[object, dict]]:

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from html_tags import Tags
 from small_models import seeded
-from test_figures import Tags
 
 from course_lm.language import lab
 from course_lm.language.tokens import Vocabulary

@@ -1,7 +1,7 @@
 import pytest
 import torch
+from html_tags import Tags
 from small_models import seeded
-from test_figures import Tags
 
 from course_lm.language import lab
 from course_lm.language.tokens import Vocabulary

@@ -1,7 +1,8 @@
 """Gain against forgetting: the two shares by hand, the figure's numbers, and the dial."""
 
 import pytest
-from test_figures import HOSTILE, Tags, texts
+from html_tags import Tags
+from test_figures import HOSTILE, texts
 
 from course_lm.viewing.figures import png
 from course_lm.viewing.replay import (

@@ -4,12 +4,12 @@ import base64
 import io
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+from html_tags import Tags
 from PIL import Image
 
 pytest.importorskip("myst_nb", reason="no myst-nb found; `uv run --extra lecturer` brings it")
@@ -28,19 +28,6 @@ What it is.
 |---|---|---|---|---|
 | What comes? | [01_first](notebooks/01_first.ipynb) | `a`, `b` | 70 + 1 | the bars |
 """
-
-
-class Tags(HTMLParser):
-    def __init__(self, html):
-        super().__init__()
-        self.tags = []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def all(self, name):
-        return [attrs for tag, attrs in self.tags if tag == name]
 
 
 def figure(alt):

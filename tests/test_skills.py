@@ -1,7 +1,8 @@
 import math
 
 import pytest
-from test_figures import HOSTILE, Tags
+from html_tags import Tags
+from test_figures import HOSTILE
 
 from course_lm.viewing.attention import shade
 from course_lm.viewing.figures import png

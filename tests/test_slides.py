@@ -3,11 +3,11 @@
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
 import pytest
+from html_tags import Tags
 
 pytest.importorskip("sphinx_revealjs", reason="`uv run --extra lecturer` brings it")
 pytest.importorskip("jupyter_server_mathjax", reason="`uv run --extra lecturer` brings it")
@@ -19,16 +19,6 @@ PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SUMMARY = "<summary><i>For the lecturer, 6 minutes</i></summary>"
 NOTES = f"<details>{SUMMARY}\n\nLet them guess.\n\n</details>"
 LEADS = ("src", "srcset", "data", "poster", "action", "background")
-
-
-class Tags(HTMLParser):
-    def __init__(self, html):
-        super().__init__()
-        self.tags = []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
 
 
 def cell(text, slide_type, kind="markdown", **more):

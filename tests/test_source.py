@@ -1,7 +1,7 @@
 import functools
 
 import pytest
-from test_figures import Tags
+from html_tags import Tags
 
 from course_lm.models.counts import NGram
 from course_lm.training import losses

@@ -1,7 +1,8 @@
 """The voting box: what it shows, what it writes, and what it does not take for a vote."""
 
 import pytest
-from test_figures import HOSTILE, Tags
+from html_tags import Tags
+from test_figures import HOSTILE
 from test_votes import PAIRS, pair
 
 from course_lm.rlhf.preferences import FIRST, SECOND, SKIP, TIE, Comparison, Prompt

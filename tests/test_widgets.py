@@ -2,7 +2,8 @@ import math
 
 import pytest
 import torch
-from test_figures import HOSTILE, Tags
+from html_tags import Tags
+from test_figures import HOSTILE
 
 from course_lm.language import lab
 from course_lm.language.tokens import Vocabulary, byte_pairs, characters

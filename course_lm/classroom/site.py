@@ -87,7 +87,7 @@ def build(to: Path, notebooks: Path = ROOT / "notebooks", readme: Path = ROOT / 
             (source / page.name).write_text(text, "utf-8")
         (source / "index.md").write_text(front(readme.read_text("utf-8"), titles), "utf-8")
         _sphinx(source, made)
-        _copy_mathjax(made / "_static" / "mathjax")
+        copy_mathjax(made / "_static" / "mathjax")
         if to.exists():
             to.rename(Path(place, "old"))
         made.rename(to)
@@ -166,12 +166,21 @@ def _sphinx(source: Path, made: Path) -> None:
         raise SiteError(f"site: expected a build without warnings, got {got}; correct it")
 
 
-def _copy_mathjax(to: Path) -> None:
+def copy_mathjax(to: Path) -> None:
+    """Put what formulas need of the installed MathJax into a folder."""
     static = Path(util.find_spec("jupyter_server_mathjax").origin).with_name("static")
-    for path in (path for pattern in MATHJAX for path in static.glob(pattern)):
-        (to / path.relative_to(static)).parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if path.is_dir() else shutil.copy
-        copy(path, to / path.relative_to(static))
+    copy_files(static, MATHJAX, to)
+
+
+def copy_files(source: Path, patterns: Sequence[str], to: Path) -> None:
+    """Copy the files and folders of `source` that have these patterns, over what is there."""
+    for path in (path for pattern in patterns for path in source.glob(pattern)):
+        copy = to / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, copy, dirs_exist_ok=True)
+        else:
+            shutil.copy(path, copy)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,6 @@ anything. Long sections are cut where the screen is full.
 
 import argparse
 import re
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 import nbformat
 
 from .pages import NOTEBOOKS, PageError, find, write
-from .site import MATHJAX, MATHJAX_CONFIG, prepare
+from .site import MATHJAX_CONFIG, THEME, copy_files, copy_mathjax, prepare
 
 TEMPLATE = Path(__file__).with_name("slides_template")
 NEEDED = ("sphinx_revealjs", "jupyter_server_mathjax")
@@ -113,20 +112,10 @@ def speak(cells: Sequence[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]
 
 def _copy_assets(to: Path) -> None:
     reveal = Path(util.find_spec("sphinx_revealjs").origin).with_name("_static") / "revealjs"
-    mathjax = Path(util.find_spec("jupyter_server_mathjax").origin).with_name("static")
-    _copy(reveal, REVEAL, to / "reveal")
-    _copy(mathjax, MATHJAX, to / "mathjax")
-    _copy(TEMPLATE / "static", ("*",), to)
-
-
-def _copy(source: Path, patterns: Sequence[str], to: Path) -> None:
-    for path in (path for pattern in patterns for path in source.glob(pattern)):
-        copy = to / path.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            shutil.copytree(path, copy, dirs_exist_ok=True)
-        else:
-            shutil.copy(path, copy)
+    copy_files(reveal, REVEAL, to / "reveal")
+    copy_mathjax(to / "mathjax")
+    copy_files(TEMPLATE / "static", ("*",), to)
+    copy_files(THEME / "static", ("tones.css",), to)
 
 
 def main(arguments: Sequence[str] | None = None, folder: Path = NOTEBOOKS) -> int:
