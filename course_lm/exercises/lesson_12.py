@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 from numbers import Real
 from types import CodeType, FunctionType
@@ -37,12 +37,12 @@ which_number = Question(
 
 what_helps_most = Question(
     "Prediction: you have 100 kB of your own text, and much more text of another kind. Three runs "
-    "take the same seconds. Which one foretells the held-out part of your text best?",
+    "have the same number of steps. Which one foretells the held-out part of your text best?",
     (
         (
             "From scratch, on your text alone.",
-            "So short a text is read again and again: the model learns it by heart, and what is "
-            "held out gains little.",
+            "So short a text is read again and again: the model learns it by heart, and is sure of "
+            "the wrong tokens in what is held out.",
         ),
         (
             "First the other text, then yours.",
@@ -109,6 +109,9 @@ def _weight_slips(V: int, D: int, layers: int, H: int, tied: bool) -> dict[str, 
         "The layers multiply the blocks alone, not the embedding and what stands behind.": (
             layers * right
         ),
+        "The norms of the blocks: two in each of the layers.": right - (layers - 1) * norms,
+        "The norm behind the blocks is there once, not in each block.": right + (layers - 1) * D,
+        "A matrix of attention has D² weights, not D.": right - layers * (attention - 4 * D),
         "No layer has a bias.": right + layers * (5 * D + 2 * H),
         "The tables are missing: the embedding and, unless tied, the head.": right - tables,
     }
@@ -129,7 +132,7 @@ def bits_per_byte(student):
 
     The text has so many tokens and so many bytes; the loss is the mean over its tokens.
     """
-    for nats, tokens, size in ((2.0, 300, 1000), (1.25, 800, 900), (6.5, 40, 170)):
+    for nats, tokens, size in ((2.2, 300, 1000), (1.25, 800, 900), (6.5, 40, 170)):
         total = nats * tokens
         slips = {
             "That is in nats; a nat is 1 / ln 2 bits.": total / size,
@@ -140,11 +143,17 @@ def bits_per_byte(student):
             "That is in bits, and per token; spread all bits over the bytes.": nats / math.log(2),
             "Those are the bits of the whole text; divide by its bytes.": total / math.log(2),
             "That is the share of the size; a byte has 8 bits.": total / (8 * math.log(2) * size),
+            "The loss is the mean over all tokens; multiply it by all of them.": (
+                nats * (tokens - 1) / (math.log(2) * size)
+            ),
             "The tokens are not used.": nats / (math.log(2) * size),
             "That divides by 2; a nat is 1 / ln 2 bits.": total / (2 * size),
         }
         expect_number(student(nats, tokens, size), total / (math.log(2) * size), mistakes=slips)
-    return "The same for every way to cut: 8 bits per byte is to know nothing at all."
+    return (
+        "The same for every way to cut. A model of single bytes that knows nothing needs 8; one of "
+        "merges needs less, because the merges know something."
+    )
 
 
 def planted_shared(train, held_out, n):
@@ -160,7 +169,8 @@ def planted_shared(train, held_out, n):
     minutes=10,
     hints=(
         "Run it on `[1, 2, 3]` and `[3, 2, 1]` with n = 2. Does (3, 2) stand in `[1, 2, 3]`?",
-        "It asks whether every *token* has been seen. The order, and what stood together, is lost.",
+        "It asks whether every *token* has been seen. The order, and what stood together, is lost. "
+        "A list cannot stand in a set; a `tuple` can.",
         "`known` has to hold sequences: `{tuple(train[i : i + n]) for i in range(...)}`, and then "
         "`tuple(gram) in known`.",
     ),
@@ -191,6 +201,10 @@ def _grams(ids: list[int], n: int) -> list[tuple[int, ...]]:
     return [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]
 
 
+def _spelled(gram: Sequence[int]) -> str:
+    return " ".join(map(str, gram))
+
+
 def _shared_slips(train: list[int], held_out: list[int], n: int) -> dict[str, float]:
     """What the usual errors give; the right share under ""."""
     there, asked = _grams(train, n), _grams(held_out, n)
@@ -200,21 +214,19 @@ def _shared_slips(train: list[int], held_out: list[int], n: int) -> dict[str, fl
         known = [key(gram) for gram in there]
         return sum(key(gram) in known for gram in asked) / max(1, len(asked))
 
-    def spelled(gram: tuple[int, ...] | list[int]) -> str:
-        return " ".join(map(str, gram))
-
-    right, text = share(asked, there), spelled(train)
+    right, text = share(asked, there), _spelled(train)
     return {
         "": right,
         "This gives the same as the function on the page: each token has been seen, somewhere.": (
             planted_shared(train, held_out, n)
         ),
+        "`issuperset` asks for single tokens; ask whether `tuple(gram) in known`.": 0.0,
         "That is the share of the tokens; n of them stand together.": (
             share(_grams(held_out, 1), _grams(train, 1))
         ),
         "The order counts: (1, 2) is not (2, 1).": share(asked, there, sorted),
         "Joined to a text, 1 2 stands in 11 2, too; compare the ids.": (
-            sum(spelled(gram) in text for gram in asked) / len(asked)
+            sum(_spelled(gram) in text for gram in asked) / len(asked)
         ),
         "A sequence begins at every place of `train`, not at every n-th.": share(asked, there[::n]),
         "Sequences begin at every place of both texts, not at every n-th.": (
@@ -255,7 +267,7 @@ TEXTS = (
         "Divide by the length, if long texts should not win; `max(1, len(...))` for empty ones.",
         '`return text.count("?") / max(1, len(text.split()))`.',
     ),
-    limit=2.0,
+    limit=0.2,
 )
 def wish(student):
     """Return a number for a text, higher for what you want the model to say more of: str -> float.
@@ -378,8 +390,9 @@ def _pairs() -> dict[str, tuple[Tensor, Tensor, bool]]:
     """What is to be told apart: the tables of two models, (3, 4), and whether they are the same."""
     a = torch.tensor([[2.0, -1.0, 0.001, 0.5], [-0.3, 1.2, 0.4, -2.5], [0.7, 0.2, 1.9, -0.6]])
     signs = torch.tensor([1.0, -1.0, 1.0, -1.0])
-    one, broken = a.clone(), a.clone()
-    one[0, 1] += 1e-4
+    one, far, broken = a.clone(), a.clone(), a.clone()
+    one[0, 1] -= 1e-4
+    far[0, 1] += 1
     broken[1, 2] = math.nan
     big, tiny = 1000 * a, a / 10_000
     return {
@@ -392,6 +405,8 @@ def _pairs() -> dict[str, tuple[Tensor, Tensor, bool]]:
         "Here every logit of theirs is lower by 0.3.": (a, a - 0.3, False),
         "Here theirs are higher and lower by 1e-4 of the largest.": (a, a + 2.5e-4 * signs, False),
         "Here one logit differs, at the first place, by 4e-5 of the largest.": (a, one, False),
+        "Here one logit of theirs is higher by 1.": (a, far, False),
+        "Here all logits are below 0, and theirs are half of ours.": (a - 10, (a - 10) / 2, False),
         "Here one logit is nan, and no comparison with nan is true.": (a, broken, False),
     }
 
@@ -402,6 +417,12 @@ _SLIPS: dict[str, Callable[[Tensor, Tensor], bool]] = {
     ),
     "That compares the likeliest token of the last place.": (
         lambda a, b: bool(a[-1].argmax() == b[-1].argmax())
+    ),
+    "Take `.abs()` before `.max()`: a difference of −1 is as large as one of 1.": (
+        lambda a, b: bool((a - b).max().abs() / a.abs().max() < 1e-5)
+    ),
+    "The largest logit without its sign: it may be far below 0.": (
+        lambda a, b: bool((a - b).abs().max() / a.max() < 1e-5)
     ),
     "High and low cancel in a mean; take the largest difference, without its sign.": (
         lambda a, b: bool((a - b).mean().abs() / a.abs().max() < 1e-5)
