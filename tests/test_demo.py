@@ -29,10 +29,7 @@ from course_lm.viewing import demo as parts
 
 PLACES = 8
 # The real command, for a small hall that is soon cleared.
-# A shell that runs the tests in the background lets its children ignore Ctrl-C; this one hears it.
 HALL = f"""
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from course_lm.classroom import demo, demo_kernels, demo_server
 demo_kernels.MOST, demo_server.LEFT = {PLACES}, 8
 demo.main(["--port", "{{port}}"])

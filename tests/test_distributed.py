@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -143,6 +144,7 @@ def refused(batches, recipe):
 
 
 def script(folder):
+    sys.excepthook = say_late
     with distributed.processes(patience=20) as (rank, world):
         found = {"traces": traces(folder, rank), "world": world}
         found["stopped"] = {where: stopped(rank, where) for where in ("in a step", "between steps")}
@@ -156,6 +158,12 @@ def script(folder):
         except RuntimeError as error:
             (folder / "broken.txt").write_text(str(error))
             raise
+
+
+def say_late(*error):
+    """Print an error when torchrun has long asked this process to end."""
+    time.sleep(1)
+    sys.__excepthook__(*error)
 
 
 def killing(rank):
@@ -396,7 +404,7 @@ def test_a_line_leaves_in_one_piece_so_that_two_processes_never_mix_theirs(monke
 
 def test_a_torch_that_cannot_shard_on_processors_is_named(monkeypatch):
     monkeypatch.setattr(torch.cpu, "Stream", object)
-    with pytest.raises(ValueError, match=r"^shard: expected a torch whose FSDP2 works on process"):
+    with pytest.raises(ValueError, match=r"^shard: expected FSDP2 on CPU, got torch 2"):
         distributed.shard(small_rnn(), [])
 
 

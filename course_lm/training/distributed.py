@@ -64,10 +64,12 @@ def processes(patience: float = 30.0) -> Iterator[tuple[int, int]]:
         _lost()
     finally:
         dist.destroy_process_group()
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is _lost:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _lost(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway, and has time to say why
     raise ConnectionError(
         f"processes: expected {dist.get_world_size()} processes that answer each other, got none "
         f"from another one in process {dist.get_rank()}; look for the first error above, and start "
@@ -86,9 +88,9 @@ def train_together(
 ) -> Iterator[Step]:
     """`train` by all processes with the same arguments: the steps of one alone, up to rounding.
 
-    Batches hold all rows, and each Step tells of the whole batch. Ctrl-C on any process raises
+    Batches hold all rows, each Step tells of the whole batch. Ctrl-C on one process raises
     KeyboardInterrupt("all processes") on all after the same step. Raises what `train` raises, and
-    ValueError for a budget in seconds and for fewer rows than processes.
+    ValueError for a budget in seconds or fewer rows than processes.
     """
     if recipe.steps is None:
         raise ValueError("train_together: expected a budget in steps, got seconds; give steps=...")
@@ -97,7 +99,7 @@ def train_together(
     hooks = [] if sharded else [weight.register_hook(add_up) for weight in model.parameters()]
     try:
         with interrupt_later() as stop:
-            together = _until_stopped(batches, recipe.accumulate, stop)
+            together = _until_stopped(iter(batches), recipe.accumulate, stop)
             options |= {"loss": loss, "optimisers": optimisers}
             while True:
                 try:
@@ -164,11 +166,10 @@ def _own_rows(batch: Tensor) -> Tensor:
     return batch[dist.get_rank() :: dist.get_world_size()]
 
 
-def _until_stopped(batches: Iterable[Batch], count: int, stop: list[int]) -> Iterator[Batch]:
+def _until_stopped(batches: Iterator[Batch], count: int, stop: list[int]) -> Iterator[Batch]:
     """The batches, `count` to a step; KeyboardInterrupt before a step if any process stops."""
-    stream = iter(batches)
     while not add_up(torch.tensor(len(stop))):
-        parts = list(islice(stream, count))
+        parts = list(islice(batches, count))
         yield from parts
         if len(parts) < count:
             return
@@ -179,8 +180,7 @@ def _until_stopped(batches: Iterable[Batch], count: int, stop: list[int]) -> Ite
 def shard(model: nn.Module, optimisers: Optimisers) -> None:
     """Keep only this process's part of weights, gradients and optimisers' memory (FSDP2)."""
     if not hasattr(torch.cpu.Stream, "record_event"):
-        say = "shard: expected a torch whose FSDP2 works on processors, got {}; install a newer one"
-        raise ValueError(say.format(torch.__version__))
+        raise ValueError(f"shard: expected FSDP2 on CPU, got torch {torch.__version__}; update it")
     from torch.distributed.fsdp import fully_shard  # 9 s of imports
     from torch.distributed.tensor import Shard, distribute_tensor
 
