@@ -15,8 +15,8 @@ from test_figures import BLIND
 from course_lm.viewing import curves, strips
 from course_lm.viewing.attention import shade
 from course_lm.viewing.dials import Dial
-from course_lm.viewing.sketch import STRENGTH
-from course_lm.viewing.strips import contrast, text_on
+from course_lm.viewing.source import TONES
+from course_lm.viewing.strips import STRENGTH, contrast, text_on
 from course_lm.viewing.style import COLOURS, PAPER, STYLE, UNNAMED, between
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +70,23 @@ def test_a_bar_can_be_seen_in_both_themes(meaning, theme):
 def test_the_names_beside_a_live_curve_can_be_read_in_both_themes(meaning, theme):
     page, ink = LAB[theme]
     assert contrast(between(ink, COLOURS[meaning], STRENGTH / 100), page) >= TEXT
+
+
+@pytest.mark.parametrize("theme", LAB)
+@pytest.mark.parametrize("tone", sorted(set(TONES.values())))
+def test_code_can_be_read_in_both_themes(tone, theme):
+    page, ink = LAB[theme]
+    assert contrast(between(ink, tone, STRENGTH / 100), page) >= TEXT
+
+
+def test_faded_text_can_be_read_in_both_themes():
+    code = "".join(p.read_text("utf-8") for p in (ROOT / "course_lm/viewing").glob("*.py"))
+    shares = {float(share) for share in re.findall(r"opacity:(0?\.\d+)", code)}
+    assert shares
+    for page, ink in LAB.values():
+        assert {
+            share for share in shares if contrast(between(page, ink, share), page) < TEXT
+        } == set()
 
 
 @pytest.mark.parametrize("colour_at", [strips.surprise_colours, lambda s: (shade(s), None)])
@@ -168,13 +185,12 @@ def test_a_picture_of_html_has_a_name_and_every_picture_a_text(path):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_a_figure_has_its_numbers_as_text_unless_a_live_run_made_it(path):
-    for cell, output in outputs(path):
+def test_a_figure_has_its_numbers_as_text(path):
+    for _, output in outputs(path):
         if "image/png" in output.get("data", {}):
             alt = output.metadata["image/png"]["alt"]
             assert output.data["text/plain"].startswith(alt)
-            live = "nbval-ignore-output" in cell.metadata.get("tags", [])
-            assert live or len(output.data["text/plain"].splitlines()) > 1
+            assert len(output.data["text/plain"].splitlines()) > 1
 
 
 # -- keys

@@ -6,7 +6,7 @@ from small_models import seeded
 
 from course_lm.classroom import assistant, foundation
 from course_lm.finetuning.supervised import exact_match
-from course_lm.finetuning.tasks import ASKED, END, EVERY, NAMES, examples, task_vocabulary
+from course_lm.finetuning.tasks import ASKED, END, examples, task_vocabulary
 from course_lm.language import lab
 from course_lm.language.windows import IGNORE
 from course_lm.training.checkpoints import load
@@ -56,7 +56,8 @@ def test_the_shipped_weights_reach_the_loss_on_the_card(saved):
 def test_the_rows_ask_for_responses_and_hold_some_stories():
     count = dict.fromkeys(ASKED, 20)
     stream, asked = assistant.rows(count, 5_000, seeded(0))
-    assert asked == 5 * 20 + sum(round(n * 20 / 36_000) for *_, n in assistant.HARD)
+    more = [assistant.DRILLS, *(n for *_, n in assistant.HARD)]
+    assert asked == 5 * 20 + sum(round(n * 20 / 36_000) for n in more)
     shares = []
     for _, (inputs, labels) in zip(range(20), stream, strict=False):
         assert inputs.shape == (assistant.BATCH, assistant.ROW)
@@ -66,13 +67,45 @@ def test_the_rows_ask_for_responses_and_hold_some_stories():
     assert sum(0 < share < 0.6 for share in shares) / len(shares) > 0.6
 
 
-def test_no_drill_holds_a_pair_of_people_that_is_kept_for_tests():
-    for prompt, response in assistant.drills(300, seeded(0)):
-        text = task_vocabulary().tokens_of(prompt)
-        one, two = text[1], text[7]
-        assert (NAMES.index(one) + NAMES.index(two)) % EVERY
-        place = {text[1]: text[5], text[7]: text[11]}[text[text.index("where") + 2]]
-        assert task_vocabulary().decode(response) == f"in the {place} . {END}"
+def test_drills_are_answered_by_a_reader_of_their_text_and_hold_no_pair_of_the_tests():
+    kinds = set()
+    for drill in assistant.drills(200, seeded(0)):
+        at = drill.prompt.index("answer")
+        told, asked = " ".join(drill.prompt[1:at]), drill.prompt[at + 1 : -1]
+        place, holder = read(told)
+        assert drill.part == "train"
+        reply = " ".join(drill.response).removesuffix(f" . {END}")
+        kinds.add(asked[0] + asked[2] * (asked[2] == "the"))
+        match asked:
+            case ("who", "has", "the", thing, "?"):
+                right = next(who for what, who in holder.items() if what.endswith(thing))
+            case ("what", "does", person, "have", "?"):
+                held = [f"the {what}" for what, who in holder.items() if who == person]
+                right = " and ".join(held) or "nothing"
+            case ("where", "is", "the", thing, "?"):
+                who = next(who for what, who in holder.items() if what.endswith(thing))
+                right = f"in the {place[who]}"
+            case ("where", "is", person, "?"):
+                right = f"in the {place[person]}"
+        assert reply == right, " ".join(drill.prompt)
+    assert kinds == {"whothe", "what", "where", "wherethe"}
+
+
+def read(told):
+    """person -> place, and "colour thing" -> person, sentence by sentence."""
+    place, holder = {}, {}
+    for sentence in told.split(" . "):
+        match sentence.removesuffix(" .").split():
+            case (one, "and", two, "are", "in", "the", where):
+                place |= {one: where, two: where}
+            case (one, "is", "in", "the", where):
+                place[one] = where
+            case (one, "takes", "the", *what):
+                holder[" ".join(what)] = one
+            case (one, "gives", "the", *what, "to", two):
+                assert holder[" ".join(what)] == one
+                holder[" ".join(what)] = two
+    return place, holder
 
 
 def test_hard_requests_are_training_examples_that_hold_the_word():
@@ -97,6 +130,6 @@ def test_the_command_makes_a_model_with_its_card_and_makes_it_again(tmp_path, mo
     torch.set_num_threads(threads)
     first, second = (load(path, task_vocabulary()) for path in paths)
     assert paths[0].with_suffix(".md").read_text("utf-8").startswith("# The assistant")
-    assert first.facts["examples"] == 100 + 6 + 2
+    assert first.facts["examples"] == 100 + 6 + 3
     for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(one, other)

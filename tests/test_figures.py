@@ -73,12 +73,6 @@ def test_show_gives_a_sharp_image_with_alt_text_and_a_twin_in_text(monkeypatch):
     assert "3.00   2.00  1.50" in caption.html
 
 
-def test_show_leaves_out_the_numbers_of_a_live_run_when_given_none_of_them(monkeypatch):
-    (data, _), (caption, _) = shown(monkeypatch, loss_curve(CURVE), "It falls.", ())
-    assert data["text/plain"] == "It falls."
-    assert "<details" not in caption.html
-
-
 def test_a_caption_is_escaped(monkeypatch):
     _, (caption, _) = shown(monkeypatch, loss_curve(CURVE), HOSTILE)
     assert "<img" not in caption.html

@@ -228,6 +228,13 @@ def test_what_students_get_holds_the_stubs_of_the_pages_and_no_test(released):
                 assert json.dumps(cell.source.split("\n")[-1])[1:-1] in pages[path.name[7:9]]
 
 
+def test_what_students_get_imports_no_answer(released):
+    page = nbformat.read(released / "release/lesson_10/lesson_10.ipynb", as_version=4)
+    (set_up,) = [cell.source for cell in page.cells if grade_id(cell) == "set_up"]
+    assert "import labels" in set_up  # which a task names
+    assert not re.search(r"\b(bradley_terry|ceiling|kappa)\b", set_up)
+
+
 def test_every_exercise_and_quiz_is_worth_a_point_once(released):
     for module in pkgutil.iter_modules(exercises.__path__, "course_lm.exercises."):
         lesson = module.name.rpartition(".")[2]

@@ -14,8 +14,8 @@ from course_lm.training.loop import Recipe, Step, train
 from course_lm.viewing import live
 from course_lm.viewing.curves import history_curves, loss_curve
 from course_lm.viewing.live import Run, watch_training
-from course_lm.viewing.sketch import HIGH, LINE, STRENGTH, ink, loss_sketch, ticks
-from course_lm.viewing.strips import contrast
+from course_lm.viewing.sketch import HIGH, LINE, ink, loss_sketch, ticks
+from course_lm.viewing.strips import STRENGTH, contrast
 from course_lm.viewing.style import COLOURS
 
 HOSTILE = "<img src=x onerror=alert(1)> & \"'"

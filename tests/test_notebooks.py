@@ -10,7 +10,8 @@ import committed
 import nbformat
 import pytest
 
-PAGES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SLIDES = {"slide", "subslide", "fragment", "skip", "notes", None}  # None: goes on with its slide
 REMOTE = re.compile(
     r"!\[[^\]]*\]\(\s*(?:https?:)?//"
@@ -109,8 +110,21 @@ def test_the_title_is_a_question(page):
     assert title.endswith("?")
 
 
-def test_the_opening_states_the_minutes(page):
-    assert re.search(r"\d+ minutes?\b", page.cells[0].source)
+def minutes(page, pattern):
+    texts = "\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
+    return sum(int(found) for found in re.findall(pattern, texts, re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_opening_and_the_table_of_the_course_state_the_minutes(path):
+    page, table = read(path), committed.text(ROOT / "README.md")
+    (reading,) = re.findall(r"\*\*Time\*\* (\d+) minutes to read", page.cells[0].source)
+    exercises = minutes(page, r"^### \d+\.\d+ .*\((\d+) minutes?\)")
+    if exercises:
+        assert f"to read, {exercises} for the exercises" in page.cells[0].source
+    teach = minutes(page, r"For the lecturer, (\d+) minutes?")
+    (row,) = [line for line in table.splitlines() if f"(notebooks/{path.name})" in line]
+    assert f"| {teach} | {int(reading) + exercises} + " in row
 
 
 def test_the_second_cell_only_imports(page):

@@ -4,13 +4,19 @@ import pytest
 import torch
 from small_models import random_ids, small_transformer
 
-from course_lm.finetuning.scaffold import Halfway, half_labels, last_name, with_half
+from course_lm.finetuning.scaffold import (
+    Halfway,
+    half_labels,
+    last_mention,
+    last_name,
+    with_half,
+)
 from course_lm.finetuning.supervised import Apart
 from course_lm.language.windows import IGNORE
 from course_lm.training.losses import cross_entropy
 
 START, ANNA, BEN, SUM = 0, 5, 6, 9
-NAMES = torch.tensor([ANNA, BEN])
+NAMES, THINGS = torch.tensor([ANNA, BEN]), torch.tensor([7, 8])
 
 
 def slowly(row):
@@ -27,10 +33,27 @@ def test_the_last_name_is_what_a_reader_remembers_word_by_word():
     assert last_name(ids, NAMES, START).tolist() == [slowly(row) for row in ids.tolist()]
 
 
+def test_a_thing_is_looked_up_where_its_text_said_it_last():
+    for row in random_ids(30, 20, size=10):
+        seen, found = {}, []
+        for place, token in enumerate(row.tolist()):
+            seen = {} if token == START else seen
+            found.append(seen.get(token, -1) if token in (7, 8) else -1)
+            seen[token] = place
+        assert last_mention(row[None], THINGS, START).tolist() == [found]
+
+
+def test_a_thing_that_comes_again_is_labelled_with_who_had_it():
+    row = torch.tensor([[START, ANNA, 7, BEN, 8, SUM, 7, 8, START, BEN, SUM, 7]])
+    ((_, both),) = half_labels([(row, row)], NAMES, THINGS, START, torch.tensor([SUM]))
+    text = [IGNORE, ANNA, ANNA, BEN, BEN, BEN, ANNA, BEN]
+    assert both[1].tolist() == [[*text, IGNORE, BEN, BEN, BEN]]
+
+
 def test_only_texts_with_what_is_asked_for_get_labels_halfway():
     row = torch.tensor([[START, ANNA, 3, SUM, START, BEN, 4, 4]])
     labels = torch.arange(8)[None]
-    ((inputs, both),) = half_labels([(row, labels)], NAMES, START, torch.tensor([SUM]))
+    ((inputs, both),) = half_labels([(row, labels)], NAMES, THINGS, START, torch.tensor([SUM]))
     assert torch.equal(inputs, row)
     assert torch.equal(both[0], labels)
     assert both[1].tolist() == [[IGNORE, ANNA, ANNA, ANNA, *[IGNORE] * 4]]

@@ -6,8 +6,7 @@ from html_tags import Tags
 from course_lm.models.counts import NGram
 from course_lm.training import losses
 from course_lm.viewing import source as module
-from course_lm.viewing.source import TONES, highlighted, show_source, source
-from course_lm.viewing.strips import contrast
+from course_lm.viewing.source import highlighted, show_source, source
 
 
 def test_the_listing_is_the_source_letter_by_letter():
@@ -49,12 +48,6 @@ def test_what_has_no_python_source_is_explained(thing):
 
 def test_code_is_escaped():
     assert "<b>" not in highlighted("x = '<b>'  # a < b & c\n")
-
-
-@pytest.mark.parametrize("tone", sorted(set(TONES.values())))
-@pytest.mark.parametrize("page", ["#ffffff", "#111111"])
-def test_every_tone_reads_on_a_light_and_on_a_dark_page(tone, page):
-    assert contrast(tone, page) >= 4.0
 
 
 def test_show_source_displays_once(monkeypatch):

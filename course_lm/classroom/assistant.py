@@ -3,8 +3,8 @@
     python -m course_lm.classroom.assistant
 
 It takes about twenty minutes on one core. Lesson 09 shows it, lessons 10 and 11 start from it.
-First come drills with a scaffold (`finetuning.scaffold`): texts of two sentences and sums, until
-the model can look up what is told of whom. Then all tasks, the drills among them; kinds of request
+First come drills with a scaffold (`finetuning.scaffold`): the shortest texts and sums, until the
+model can look up what is told of whom. Then all tasks, the drills among them; kinds of request
 that are rare and hard come more often than chance has them.
 """
 
@@ -23,15 +23,19 @@ from course_lm.finetuning.supervised import (
 from course_lm.finetuning.tasks import (
     ASKED,
     END,
-    EVERY,
     NAMES,
     NEW_WORDS,
     REPLY,
     Example,
+    about_a_story,
     examples,
+    question,
+    run,
     task_vocabulary,
 )
 from course_lm.language import lab
+from course_lm.language.chances import draw, drawn, one_of
+from course_lm.language.stories import Scene, opening, taking
 from course_lm.language.windows import Batch, mixture, story_pairs
 from course_lm.models.transformer import Transformer
 from course_lm.training.checkpoints import load, save
@@ -39,17 +43,17 @@ from course_lm.training.loop import Recipe, evaluate, train
 
 from .foundation import BATCH, FOLDER, ROW, START, made, new_stories, story_batches
 
-VOCABULARY, PLACES = task_vocabulary(), lab.WORLD.places
-DRILL, DRILLS = Recipe(steps=600, rate=0.005, matrix_rate=0.01), 20_000
-RECIPE = Recipe(steps=6000, rate=0.008, matrix_rate=0.016)
+VOCABULARY = task_vocabulary()
+DRILL, DRILLS = Recipe(steps=2000, rate=0.01, matrix_rate=0.02), 40_000
+RECIPE = Recipe(steps=12_000, rate=0.008, matrix_rate=0.016)
 COUNT = {
-    "summarise": 28_000,
+    "summarise": 34_000,
     "answer": 36_000,
     "translate": 24_000,
     "reason": 34_000,
     "solve": 8000,
 }
-HARD = (("answer", "what", 10_000), ("summarise", "are", 4000))
+HARD = (("answer", "what", 10_000), ("summarise", "are", 6000))
 SCAFFOLD, HALF = 0.3, 2  # weight of the half-way labels, read after so many layers
 REPLAY, STORY_WORDS = 0.1, 1_000_000  # share of rows that hold stories; words of those
 SEEDS, TESTED = (1, 2, 3), 100  # of the held-out examples; so many of each task and seed
@@ -70,8 +74,8 @@ without written steps.
 | what | value |
 |---|---|
 | base | the foundation model, with the {new_words} words of the tasks added |
-| before that | {drill_steps} steps of drills: who of two is where, and sums |
-| labels | on the replies; half-way, in drills and sums, whose sentence a word stands in |
+| before that | {drill_steps} steps of drills: who of two is where and has what, and sums |
+| labels | on the replies; half-way, in drills and sums, of whom a word tells |
 | data | {examples:,} examples; stories in {replay:.0%} of the rows, against forgetting |
 | loss on new stories | {loss:.4f} nats per word; before tuning {base_loss:.4f}, floor {floor:.4f} |
 {made}
@@ -93,20 +97,31 @@ def as_ids(some: list[Example]) -> list[tuple[list[int], list[int]]]:
     return [(VOCABULARY.ids_of(e.prompt), VOCABULARY.ids_of(e.response)) for e in some]
 
 
-def drills(count: int, rng: torch.Generator) -> list[tuple[list[int], list[int]]]:
-    """Where is one of two people? No pair that is kept for tests; prompt and response as ids."""
-    found = []
+def drills(count: int, rng: torch.Generator) -> list[Example]:
+    """Different questions about short texts of training: two meet, take things, and may give."""
+    chances, found = drawn(rng), {}
     while len(found) < count:
-        one, two = torch.randperm(len(NAMES), generator=rng)[:2].tolist()
-        there, here = torch.randperm(len(PLACES), generator=rng)[:2].tolist()
-        if (one + two) % EVERY:
-            names, places = (NAMES[one], NAMES[two]), (PLACES[there], PLACES[here])
-            told = " ".join(f"{n} is in the {p} ." for n, p in zip(names, places, strict=True))
-            at = int(torch.randint(2, (), generator=rng))
-            asked = f"{lab.START} {told} answer where is {names[at]} ? {REPLY}"
-            reply = f"in the {places[at]} . {END}"
-            found.append((VOCABULARY.encode(asked), VOCABULARY.encode(reply)))
-    return found
+        example = _drill(chances)
+        if example.part == "train":
+            found[example.prompt] = example
+    return list(found.values())
+
+
+def _drill(chances: Iterator[float]) -> Example:
+    """Two take a thing each, mostly; sometimes one is given to the other person."""
+    scene = Scene(lab.WORLD)
+    words, _ = run(opening(scene), chances)
+    one, two = (person.name for person in scene.cast)
+    takers = draw(one_of(((one, two), (two, one), (one, one), (two, two)), (4, 4, 1, 1)), chances)
+    for taker in takers:
+        words += [taker, "takes", *run(taking(scene, taker), chances)[0]]
+    if draw(one_of((True, False), (1, 3)), chances):
+        colour = draw(one_of(tuple(scene.thing)), chances)
+        giver = scene.holder[colour]
+        scene.holder[colour] = taker = two if giver == one else one
+        words += [giver, *f"gives the {colour} {scene.thing[colour]} to {taker} .".split()]
+    asked = question(scene, chances, weights=(0.4, 0.2, 0.1, 0.3))
+    return about_a_story("answer", lab.sentences(words), scene, *asked)
 
 
 def hard(task: str, word: str, count: int, rng: torch.Generator) -> list[Example]:
@@ -132,16 +147,18 @@ def rows(
     share = count["answer"] / COUNT["answer"]  # a short run has fewer of them, too
     some += [example for *kind, n in HARD for example in hard(*kind, round(share * n), rng)]
     ids = torch.tensor(VOCABULARY.ids_of(lab.sample(story_words, rng)))
-    kept = drills(round(share * DRILLS), rng)  # so that what they taught is not lost
-    texts = labelled(as_ids(some) + kept), story_pairs(ids, START)
+    some += drills(round(share * DRILLS), rng)  # so that what they taught is not lost
+    texts = labelled(as_ids(some)), story_pairs(ids, START)
     streams = [packed(pairs, ROW, BATCH, rng) for pairs in texts]
     return mixture(streams, (1 - REPLAY, REPLAY), rng), len(some)
 
 
 def fit(model: Transformer, batches: Iterator[Batch], recipe: Recipe, asked: list[str]) -> float:
     """Train with half-way labels in texts that hold a word of `asked`; the seconds it took."""
-    names, marks = (torch.tensor(VOCABULARY.ids_of(words)) for words in (NAMES, asked))
-    stream = half_labels(batches, names, START, marks)
+    names, things, marks = (
+        torch.tensor(VOCABULARY.ids_of(words)) for words in (NAMES, lab.WORLD.things, asked)
+    )
+    stream = half_labels(batches, names, things, START, marks)
     steps = train(Halfway(model, START, HALF), stream, recipe, loss=with_half(SCAFFOLD))
     for step in steps:
         if step.step % 100 == 0:
@@ -150,9 +167,9 @@ def fit(model: Transformer, batches: Iterator[Batch], recipe: Recipe, asked: lis
 
 
 def drill(model: Transformer, recipe: Recipe, count: int, rng: torch.Generator) -> float:
-    """Texts of two sentences and sums, by turns; the seconds it took."""
+    """Texts of a few sentences and sums, in equal parts; the seconds it took."""
     sums = [e for task in ("reason", "solve") for e in examples(task, count // 5, rng)]
-    some = drills(count, rng), as_ids(sums)
+    some = as_ids(drills(count, rng)), as_ids(sums)
     streams = [packed(labelled(pairs), ROW, BATCH // 2, rng) for pairs in some]
     both = (map(torch.cat, zip(*pair, strict=True)) for pair in zip(*streams, strict=True))
     return fit(model, map(tuple, both), recipe, ["answer", "reason", "solve"])

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from course_lm.rlhf import votes as lines
 from course_lm.rlhf.preferences import Comparison
+from course_lm.rlhf.votes import VoteFile
+from course_lm.training.sealed import sync_folder
 
 PHONE = "phone "  # what the names of voters with a phone begin with
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ"  # of a room code: no vowel, so no word comes out by chance
@@ -33,7 +34,7 @@ class Wish:
     was: str | None
 
 
-class Ballots(lines.VoteFile):
+class Ballots(VoteFile):
     """A vote file for a crowd; used from one thread."""
 
     def __init__(self, path: str | Path, comparisons: Sequence[Comparison]) -> None:
@@ -42,12 +43,7 @@ class Ballots(lines.VoteFile):
         self._standing: dict[Key, str] = {}
         self._damaged: list[bytes] = []
         self._unsure: dict[Key, str | None] = {}  # what stood before a write that failed
-        if self.path.exists():  # a process killed between write and fsync has left a vote here
-            with (
-                lines._told(f"a vote file at {path}", "check the path"),
-                self.path.open("r+b") as file,
-            ):
-                os.fsync(file.fileno())
+        self._settle()
 
     def standing(self) -> dict[Key, str]:
         """(voter, place) -> vote, in the order of the votes."""
@@ -86,9 +82,8 @@ class Ballots(lines.VoteFile):
     def _add(self, new: dict[Key, str], stood: dict[Key, str | None]) -> None:
         text = b"".join(self._line(place, vote, by) for (by, place), vote in new.items())
         size = self._look[1] if self._look else 0
-        lines._set_aside(self.path.with_name(f"{self.path.name}.damaged"), self._damaged)
         try:
-            self._write(text)
+            self._store(text, self._damaged)
         except OSError:
             self._unsure |= {key: stood.get(key) for key in new}
             raise
@@ -99,19 +94,6 @@ class Ballots(lines.VoteFile):
         look = self._looks()
         alone = look is not None and look[1] == size + len(text)
         self._look = look if alone else ()
-
-    def _line(self, place: int, vote: str, by: str) -> bytes:
-        record = {"place": place, "of": self._digests[place], "vote": vote, "by": by}
-        return json.dumps(record | {"seal": lines._seal(record)}).encode() + b"\n"
-
-    def _write(self, text: bytes) -> None:
-        with lines._told(f"to write a vote to {self.path}", "make room, then vote again"):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            new = not self.path.exists()
-            with open(self.path, "a+b", buffering=0) as file:
-                lines._write(file.fileno(), text)
-            if new:
-                lines._sync_folder(self.path.parent)
 
     def _looks(self) -> tuple | None:
         with contextlib.suppress(FileNotFoundError):
@@ -164,7 +146,7 @@ def write_room(votes: Path, room: Room) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-        lines._sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 

@@ -3,13 +3,15 @@
     python -m course_lm.classroom.grading FOLDER
 
 writes FOLDER/nbgrader_config.py and, for each page, FOLDER/source/lesson_NN/lesson_NN.ipynb: the
-page's first code cell, then its quizzes and exercises, one point each. An answer's cell is the
-stub of the page; the hidden test behind it is the check of the page. No exercise needs what its
-page has trained, so that a page of minutes is graded in seconds. Run again, the command refreshes
-what it wrote and touches no other file; settings of your own go into FOLDER/nbgrader_config.json.
+page's imports (of the course only what the tasks name, for among the rest are the answers), then
+its quizzes and exercises, one point each. An answer's cell is the stub of the page; the hidden test
+behind it is the check of the page. No exercise needs what its page has trained, so that a page of
+minutes is graded in seconds. Run again, the command refreshes what it wrote and touches no other
+file; settings of your own go into FOLDER/nbgrader_config.json.
 """
 
 import argparse
+import ast
 import copy
 import hashlib
 import json
@@ -31,6 +33,7 @@ MANIFEST = ".course_lm.json"  # what this command wrote, and the digest of each 
 GRADED = '"grade": true'  # in the text of a notebook, once for each test
 POINTS = 1  # for each exercise and each quiz
 CALL = re.compile(r"(check\.(\w+)|quiz)\((?:check\.)?(\w+)\)")  # the last line of an answer's cell
+QUOTED = re.compile(r"`([^`]+)`")
 CONFIG = '''\
 """Written by `python -m course_lm.classroom.grading`; own settings go into nbgrader_config.json."""
 
@@ -75,8 +78,7 @@ def source(path: Path) -> NotebookNode:
     page, number = nbformat.read(path, as_version=4), path.name[:2]
     codes = [cell.source for cell in page.cells if cell.cell_type == "code"]
     intro = INTRODUCTION.format(number=number, points=POINTS, name=path.name)
-    set_up = new_code_cell(codes[0], metadata=_grader("set_up", locked=True))
-    cells = [new_markdown_cell(intro), set_up]
+    cells = []
     for before, cell in zip(page.cells, page.cells[1:], strict=False):
         call = CALL.fullmatch(cell.source.split("\n")[-1])
         if cell.cell_type != "code" or not call:
@@ -85,9 +87,26 @@ def source(path: Path) -> NotebookNode:
         cells += made(number, before.source, cell.source, call)
     if "progress(check)" in codes:
         cells.append(new_code_cell("progress(check)"))
+    set_up = new_code_cell(_named(codes[0], cells), metadata=_grader("set_up", locked=True))
+    cells = [new_markdown_cell(intro), set_up, *cells]
     for place, cell in enumerate(cells):
         cell.id = f"cell-{place:03d}"  # the same in each run
     return new_notebook(cells=cells, metadata=copy.deepcopy(PAGE_METADATA))
+
+
+def _named(imports: str, cells: Sequence[NotebookNode]) -> str:
+    """The imports without those names of the course that neither code nor `code in a text` says."""
+    texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    said = set(re.findall(r"\w+", " ".join(QUOTED.findall("\n".join(texts)))))
+    codes = [ast.walk(ast.parse(cell.source)) for cell in cells if cell.cell_type == "code"]
+    said |= {node.id for code in codes for node in code if isinstance(node, ast.Name)}
+    kept = []
+    for node in ast.parse(imports).body:
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("course_lm"):
+            node.names = [alias for alias in node.names if (alias.asname or alias.name) in said]
+        if getattr(node, "names", True):
+            kept.append(ast.unparse(node))
+    return "\n".join(kept)
 
 
 def _exercise(number: str, before: str, stub: str, call: re.Match) -> list[NotebookNode]:

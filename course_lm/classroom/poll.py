@@ -24,8 +24,8 @@ from pathlib import Path
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 
-from course_lm.language.lab import START
 from course_lm.rlhf.preferences import Comparison
+from course_lm.rlhf.votes import as_read
 
 from .ballots import PHONE, Ballots, Room, Wish, new_room, read_room, write_room
 from .poll_guard import LARGEST, Doorman
@@ -183,16 +183,7 @@ class Poll:
 
 def card(comparison: Comparison) -> dict[str, str]:
     """What a phone shows of a comparison: what is told, what is asked, and both responses."""
-    words = [word for word in comparison.prompt.words if word != START]
-    stop = max((at for at, word in enumerate(words) if word == "."), default=-1) + 1
-    first, second = map(_said, (comparison.first, comparison.second))
-    told, asked = " ".join(words[:stop]), " ".join(words[stop:])
-    return {"told": told, "asked": asked, "first": first, "second": second}
-
-
-def _said(words: Sequence[str]) -> str:
-    said = " ".join(word for word in words if word != START)
-    return (said or "(no words)") + " …" * (START not in words)
+    return dict(zip(("told", "asked", "first", "second"), as_read(comparison), strict=True))
 
 
 def own_address() -> str:

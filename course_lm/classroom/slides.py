@@ -2,7 +2,8 @@
 
 ``uv run --extra lecturer python -m course_lm.classroom.slides`` writes the folder ``slides``: an
 HTML file a page, and one folder ``assets`` that they share. ``... slides 01`` takes the pages whose
-name begins with 01, ``... --to FOLDER`` another folder, ``... --no-code`` leaves the code out.
+name begins with 01, ``... --to FOLDER`` another folder, ``... --no-code`` leaves the code out and
+adds ``_no_code`` to the names of the files.
 Nothing runs: the slides show what the pages hold. They open as files and ask no network for
 anything. Long sections are cut where the screen is full.
 """
@@ -56,7 +57,8 @@ def build(pages: Sequence[Path], to: Path, code: bool = True) -> list[Path]:
             f"slides: expected the extra `lecturer`, got no {', '.join(missing)}; run it with "
             "`uv run --extra lecturer`"
         )
-    made = {to / f"{page.stem}.html": convert(page.read_text("utf-8"), code) for page in pages}
+    end = ".html" if code else "_no_code.html"
+    made = {to / f"{page.stem}{end}": convert(page.read_text("utf-8"), code) for page in pages}
     _copy_assets(to / "assets")
     for path, html in made.items():
         write(path, html)
@@ -71,6 +73,9 @@ def convert(text: str, code: bool = True) -> str:
     page = nbformat.reads(text, as_version=4)
     page.metadata.title = title
     page.cells = speak(page.cells)
+    for cell in page.cells:
+        if not code and cell.source.startswith("show_source("):
+            cell.outputs = []
     exporter = SlidesExporter(
         template_name=TEMPLATE.name,
         extra_template_basedirs=[str(TEMPLATE.parent)],
@@ -80,7 +85,7 @@ def convert(text: str, code: bool = True) -> str:
     )
     mathjax = MATHJAX_CONFIG | {"skipStartupTypeset": True, "tex2jax": MATH}
     html, _ = exporter.from_notebook_node(page, {"mathjax": mathjax})
-    return LINK.sub(r"\1.html", html)
+    return LINK.sub(r"\1.html" if code else r"\1_no_code.html", html)
 
 
 def speak(cells: Sequence[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

@@ -38,17 +38,32 @@ def last_name(inputs: Tensor, names: Tensor, start: int) -> Tensor:
     return named.where((last >= 0) & (named != start), IGNORE)
 
 
-def half_labels(
-    batches: Iterable[Batch], names: Tensor, start: int, asked: Tensor
-) -> Iterator[Batch]:
-    """Batches with two rows of labels, those they had and `last_name`: (B, T), (2, B, T).
+def last_mention(inputs: Tensor, words: Tensor, start: int) -> Tensor:
+    """Where each of `words` stood last before this place of its text, −1 elsewhere: (B, T).
 
-    The second ones are IGNORE in a text that holds no id of `asked`.
+    >>> last_mention(torch.tensor([[0, 7, 9, 7, 0, 7]]), torch.tensor([7]), start=0)
+    tensor([[-1, -1, -1,  1, -1, -1]])
+    """
+    text, places = (inputs == start).cumsum(1), torch.arange(inputs.shape[1])
+    alike = (inputs[:, :, None] == inputs[:, None]) & (text[:, :, None] == text[:, None])
+    earlier = places.where(alike & (places < places[:, None]), -1).amax(2)
+    return earlier.where(torch.isin(inputs, words), -1)
+
+
+def half_labels(
+    batches: Iterable[Batch], names: Tensor, things: Tensor, start: int, asked: Tensor
+) -> Iterator[Batch]:
+    """Batches with two rows of labels, those they had and a name: (B, T), (2, B, T).
+
+    The name is `last_name`; for a thing that comes again, the one at its last mention. It is IGNORE
+    in a text that holds no id of `asked`.
     """
     for inputs, labels in batches:
         text = (inputs == start).cumsum(1)
         found = torch.zeros_like(text).scatter_add(1, text, torch.isin(inputs, asked).long())
-        named = last_name(inputs, names, start).where(found.gather(1, text) > 0, IGNORE)
+        named, before = last_name(inputs, names, start), last_mention(inputs, things, start)
+        named = named.gather(1, before.clamp(min=0)).where(before >= 0, named)
+        named = named.where(found.gather(1, text) > 0, IGNORE)
         yield inputs, torch.stack([labels, named])
 
 

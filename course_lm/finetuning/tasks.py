@@ -120,16 +120,22 @@ def summarise(chances: Iterator[float]) -> Example:
     else:
         where = f"{one} is in the {first} . {two} is in the {second} ."
     holds = (f"{scene.holder[c]} has the {c} {thing} ." for c, thing in scene.thing.items())
-    return _about_a_story("summarise", said, scene, "", " ".join((where, *holds)))
+    return about_a_story("summarise", said, scene, "", " ".join((where, *holds)))
 
 
 def answer(chances: Iterator[float]) -> Example:
     """Who has a thing, what somebody has, where somebody or something is, how many they have."""
     said, scene = told(chances)
+    return about_a_story("answer", said, scene, *question(scene, chances))
+
+
+def question(scene: Scene, chances: Iterator[float], weights: tuple = ()) -> tuple[str, str]:
+    """A question about how things stand, and what is right; weights: of who, what, where, thing."""
     colour = draw(one_of(tuple(scene.thing)), chances)
     person = draw(one_of(tuple(scene.place)), chances)
     thing, counted = scene.thing[colour], tuple(scene.count)
-    match draw(one_of(("who", "what", "where", "thing", *(("how",) if counted else ()))), chances):
+    kinds = ("who", "what", "where", "thing", *(("how",) if counted else ()))
+    match draw(one_of(kinds, weights), chances):
         case "who":
             pair = f"who has the {thing} ?", scene.holder[colour]
         case "what":
@@ -143,13 +149,13 @@ def answer(chances: Iterator[float]) -> Example:
             owner = draw(one_of(counted), chances)
             number = NUMBERS[scene.count[owner] - 1]
             pair = f"how many {scene.item[1]} does {owner} have ?", number
-    question, response = pair
-    return _about_a_story("answer", said, scene, question, f"{response} .")
+    return pair[0], f"{pair[1]} ."
 
 
-def _about_a_story(task, said, scene: Scene, question: str, response: str) -> Example:
+def about_a_story(task: str, said: list, scene: Scene, question: str, response: str) -> Example:
+    """The example of a text whose sentences are `said`, kept for tests by its pair of people."""
     one, two = (NAMES.index(person.name) for person in scene.cast)
-    prompt = _prompt(sum(said, ()), task, question)
+    prompt = _prompt([word for sentence in said for word in sentence], task, question)
     kept, reply = (one + two) % EVERY == 0, (*response.split(), END)
     return Example(task=task, prompt=prompt, response=reply, size=len(said), held_out=kept)
 

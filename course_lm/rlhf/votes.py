@@ -16,7 +16,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .preferences import VOTES, Comparison
+from ..language.stories import START
+from ..training.sealed import sync_folder
+from .preferences import VOTES, Comparison, Words
 
 FIELDS = ["place", "of", "vote", "by", "seal"]
 BEGIN = b'{"place": '
@@ -106,16 +108,29 @@ class VoteFile:
 
     def _append(self, place: int, vote: str | None, by: str) -> None:
         _, damaged = self._read()  # refuses a file that has been exchanged
+        self._store(self._line(place, vote, by), damaged)
+
+    def _line(self, place: int, vote: str | None, by: str) -> bytes:
         record = {"place": place, "of": self._digests[place], "vote": vote, "by": by}
-        line = json.dumps(record | {"seal": _seal(record)}).encode() + b"\n"
+        return json.dumps(record | {"seal": _seal(record)}).encode() + b"\n"
+
+    def _store(self, text: bytes, damaged: Sequence[bytes]) -> None:
+        """Force lines to disk, with one write; the damaged ones of the file are set aside."""
         _set_aside(self.path.with_name(f"{self.path.name}.damaged"), damaged)
         with _told(f"to write a vote to {self.path}", "make room or take another name, vote again"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             new = not self.path.exists()
             with open(self.path, "a+b", buffering=0) as file:
-                _write(file.fileno(), line)
+                _write(file.fileno(), text)
             if new:
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
+
+    def _settle(self) -> None:
+        """Force to disk what a process killed between write and fsync has left in the file."""
+        with _told(f"a vote file at {self.path}", "check the path"):
+            if self.path.exists():
+                with self.path.open("r+b") as file:
+                    os.fsync(file.fileno())
 
 
 def recorded_votes(
@@ -134,6 +149,19 @@ def recorded_votes(
             "copy"
         )
     return file.votes(*by)
+
+
+def as_read(comparison: Comparison) -> tuple[str, str, str, str]:
+    """What a voter reads: what is told, its last sentence, which asks, and both responses."""
+    words = [word for word in comparison.prompt.words if word != START]
+    stop = max((at for at, word in enumerate(words) if word == "."), default=-1) + 1
+    asked = " ".join(words[:stop]), " ".join(words[stop:])
+    return (*asked, _said(comparison.first), _said(comparison.second))
+
+
+def _said(words: Words) -> str:
+    said = " ".join(word for word in words if word != START)
+    return (said or "(no words)") + " …" * (START not in words)  # goes on where it does not end
 
 
 def _digest(comparison: Comparison) -> str:
@@ -178,16 +206,6 @@ def _set_aside(copy: Path, lines: Sequence[bytes]) -> None:
         if missing := [line + b"\n" for line in lines if line not in there]:
             with copy.open("ab") as file:
                 file.writelines(missing)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force the new name to disk as well; not every system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @contextlib.contextmanager

@@ -52,8 +52,7 @@ def write(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> Path
             f"checkpoint: expected to write {len(data):,} bytes to {path}, got "
             f"{error.strerror!r}; make room or save elsewhere; what stood there is untouched"
         ) from None
-    with contextlib.suppress(OSError):  # the file is whole; not every system can sync a folder
-        _sync_folder(path.parent)
+    sync_folder(path.parent)
     return path
 
 
@@ -161,10 +160,11 @@ def _drop_forgotten(folder: Path) -> None:
                 draft.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Force the new name to disk as well."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to disk as well; not every system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -131,7 +131,7 @@ def _word(word: str, weight: float, share: float, chosen: bool, ahead: bool) -> 
     if chosen:
         style += f";outline:2px solid {COLOURS['rejected']}"
     if ahead and not weight:
-        style = f"{BOX};opacity:.45"
+        style = f"{BOX};opacity:.65"
     return f"<span style='{style}' title='{number(weight)}'>{escape(visible(word))}</span>"
 
 

@@ -29,14 +29,12 @@ from .style import (
 )
 
 
-def show(figure: Figure, caption: str, numbers: Sequence[Sequence[object]] | None = None) -> None:
+def show(figure: Figure, caption: str) -> None:
     """Display `figure` with its finding: `caption` under it, as alt text, and in the text twin.
 
-    `numbers`, rows of cells, replaces the numbers that the figure carries; () leaves them out
-    (for a live run, whose numbers no second machine repeats).
+    The twin and a line to unfold under the figure hold the numbers that the figure carries.
     """
-    rows = getattr(figure, "numbers", ()) if numbers is None else numbers
-    text = aligned(rows)
+    text = aligned(getattr(figure, "numbers", ()))
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     display(
         {"image/png": png(figure), "text/plain": f"{caption}\n{text}".rstrip()},

@@ -89,7 +89,7 @@ def _read(token: str) -> str:
 
 def _asked(token: str) -> str:
     colour = f"color:{COLOURS['truth']};background:{PAPER};font-weight:bold"
-    style = "opacity:.5" if token == NOTHING else colour
+    style = "opacity:.65" if token == NOTHING else colour
     return f"<td style='text-align:left;padding:2px 6px;{style}'>{escape(token)}</td>"
 
 

@@ -8,7 +8,7 @@ from ipywidgets import HTML, Button, Layout, VBox
 from ..classroom.poll import Poll
 from .strips import alert
 
-SCALE = 6  # pixels of one square of the picture
+SCALE = 9  # pixels of one square of the picture
 _BIG = "font-size:150%;font-weight:600;letter-spacing:.06em;overflow-wrap:anywhere"
 
 

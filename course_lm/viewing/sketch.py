@@ -7,12 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from .strips import readable
 from .style import COLOURS, meant_colour, number, spread
 
 Points = Sequence[tuple[float, float]]
 WIDE, HIGH, LINE = 450, 190, 16  # pixels of the plot, and of a line of text
 LEFT, RIGHT, TOP, BOTTOM = 42, 190, 20, 38  # pixels around the plot
-STRENGTH = 75  # % of a meaning's colour; the rest is the theme's text colour
 INK = "var(--jp-ui-font-color1, currentColor)"
 FAINT = "var(--jp-border-color2, #BDBDBD)"
 
@@ -55,8 +55,7 @@ def loss_sketch(
 
 def ink(label: str) -> str:
     """The colour of a label's meaning, a little darker on a light theme and lighter on a dark."""
-    colour = meant_colour(label) or COLOURS["baseline"]
-    return f"color-mix(in srgb, {colour} {STRENGTH}%, {INK})"
+    return readable(meant_colour(label) or COLOURS["baseline"])
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:

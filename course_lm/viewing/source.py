@@ -10,10 +10,10 @@ from pygments import lex
 from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
 
-from .strips import Html
+from .strips import Html, readable
 
-# Middle tones, which read on white as well as on a dark theme (tested), by the first kind that
-# contains the token; whatever is not listed keeps the page's own text colour.
+# Middle tones by the first kind that contains the token; whatever is not listed keeps the page's
+# own text colour. Mixed with that they can be read on a light and on a dark theme (tested).
 TONES = {
     Comment: "#727F89",
     String.Doc: "#727F89",
@@ -26,6 +26,8 @@ TONES = {
     Name.Decorator: "#1F7CC9",
     Name.Builtin: "#1D8573",
 }
+VARIABLES = {tone: f"--t{place}" for place, tone in enumerate(dict.fromkeys(TONES.values()))}
+MIXED = ";".join(f"{name}:{readable(tone)}" for tone, name in VARIABLES.items())
 
 
 def show_source(thing: Callable | type, folded: bool = False) -> None:
@@ -48,7 +50,7 @@ def source(thing: Callable | type, folded: bool = False) -> Html:
     where = _where(thing)
     listing = (
         "<pre style='margin:0;padding:6px 10px;border-left:3px solid #8A8A86;overflow-x:auto;"
-        f"line-height:1.35'>{highlighted(code)}</pre>"
+        f"line-height:1.35;{MIXED}'>{highlighted(code)}</pre>"
     )
     name = escape(getattr(thing, "__name__", ""))
     if folded:
@@ -65,7 +67,9 @@ def highlighted(code: str) -> str:
 
 def _coloured(kind: _TokenType, text: str) -> str:
     tone = next((colour for part, colour in TONES.items() if kind in part), None)
-    return f"<span style='color:{tone}'>{escape(text)}</span>" if tone else escape(text)
+    if tone is None:
+        return escape(text)
+    return f"<span style='color:var({VARIABLES[tone]})'>{escape(text)}</span>"
 
 
 def _where(thing: object) -> str:

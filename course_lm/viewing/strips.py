@@ -11,6 +11,7 @@ from .style import between, number, visible
 # light = expected, dark = surprising; lightness alone tells the order
 _STOPS = ("#fff7e8", "#fdd49e", "#fc8d59", "#d7301f", "#7f0000")
 _IMPOSSIBLE = "#000000"
+STRENGTH = 75  # % of a colour that is written on the page; the rest is the page's text colour
 BOX = "display:inline-block;border-radius:3px;padding:1px 4px;margin:1px;line-height:1.4"
 
 
@@ -123,6 +124,11 @@ def contrast(one: str, other: str) -> float:
 
     dark, light = sorted((luminance(one), luminance(other)))
     return (light + 0.05) / (dark + 0.05)
+
+
+def readable(colour: str) -> str:
+    """CSS: `colour` a little darker on a light theme and lighter on a dark one."""
+    return f"color-mix(in srgb, {colour} {STRENGTH}%, currentColor)"
 
 
 def text_on(background: str) -> str:

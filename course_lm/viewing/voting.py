@@ -7,9 +7,8 @@ from textwrap import fill
 
 from ipywidgets import HTML, Button, HBox, Layout, Textarea, VBox
 
-from ..language.lab import START
 from ..rlhf.preferences import FIRST, SECOND, SKIP, TIE, Comparison
-from ..rlhf.votes import VoteFile
+from ..rlhf.votes import VoteFile, as_read
 from .strips import Html, alert, aligned
 
 KEYS = {"a": FIRST, "b": SECOND, "t": TIE, "s": SKIP, "u": "undo"}
@@ -18,8 +17,6 @@ HELP = ", ".join(f"{key} {NAMES.get(vote, vote)}" for key, vote in KEYS.items())
 # Seconds in which nobody reads two responses: what comes sooner was meant for those before them. A
 # key that is held down repeats itself after at most 0.66 seconds on most systems, and then faster.
 UNREAD = 0.75
-NOTHING = "(no words)"
-GOES_ON = " …"  # stands behind a response that does not end
 TOO_SOON = "That came before these two could be read, and does not count; vote again."
 # Colours of the theme where there is one; else those of the page around.
 _CARD = (
@@ -45,11 +42,10 @@ def ballot(comparisons: Sequence[Comparison], places: Sequence[int]) -> Html:
 
 
 def _cards(comparison: Comparison, title: str) -> str:
-    told, asked = map(escape, _prompt(comparison))
-    sides = ((NAMES[FIRST], comparison.first), (NAMES[SECOND], comparison.second))
+    told, asked, *said = map(escape, as_read(comparison))
     cards = "".join(
-        f"<div style='{_CARD}'><b>{name}</b><br>{escape(_said(words))}</div>"
-        for name, words in sides
+        f"<div style='{_CARD}'><b>{name}</b><br>{text}</div>"
+        for name, text in zip(NAMES.values(), said, strict=True)
     )
     return (
         f"<div role='group' aria-label='{escape(title)}' style='max-width:760px;line-height:1.5;"
@@ -61,21 +57,10 @@ def _cards(comparison: Comparison, title: str) -> str:
 
 
 def _plain(comparison: Comparison) -> str:
-    sides = [(NAMES[FIRST], comparison.first), (NAMES[SECOND], comparison.second)]
-    told = [fill(text, 96) for text in _prompt(comparison) if text]
-    return "\n".join([*told, aligned([(name, _said(words)) for name, words in sides])])
-
-
-def _prompt(comparison: Comparison) -> tuple[str, str]:
-    """What is told, and the last sentence of it, which asks."""
-    words = [word for word in comparison.prompt.words if word != START]
-    stop = max((place for place, word in enumerate(words) if word == "."), default=-1) + 1
-    return " ".join(words[:stop]), " ".join(words[stop:])
-
-
-def _said(words: Sequence[str]) -> str:
-    said = " ".join(word for word in words if word != START)
-    return (said or NOTHING) + GOES_ON * (START not in words)
+    *prompt, first, second = as_read(comparison)
+    told = [fill(text, 96) for text in prompt if text]
+    sides = [(NAMES[FIRST], first), (NAMES[SECOND], second)]
+    return "\n".join([*told, aligned(sides)])
 
 
 class VotingBox(VBox):
