@@ -26,7 +26,7 @@ What it is.
 
 | question | notebook | modules | minutes | what to look at |
 |---|---|---|---|---|
-| What comes? | [01_first](notebooks/01_first.ipynb) | `a`, `b` | 70 + 1 | the bars |
+| What comes? | [01_first](notebooks/01_first.ipynb) | `a`, `b` | 59 | 70 + 1 | the bars |
 """
 
 

@@ -28,8 +28,8 @@ PROJECT = "How language models learn"
 STILL = "<p class='still'>This is a widget: it moves in Jupyter.</p>"
 NEEDED = ("sphinx", "myst_nb", "jupyter_server_mathjax")
 MARK = ".buildinfo"  # stands in every site that Sphinx has built
-ROW = re.compile(  # of the README's table: question, page, modules, minutes, what to look at
-    r"^\| (?P<question>[^|]+) \| \[\w+\]\(notebooks/(?P<page>\w+)\.ipynb\) \|[^|]*"
+ROW = re.compile(  # of the table of README: question, page, modules, to teach, to study, to look at
+    r"^\| (?P<question>[^|]+) \| \[\w+\]\(notebooks/(?P<page>\w+)\.ipynb\) \|[^|]*\|[^|]*"
     r"\| (?P<minutes>[^|]+) \| (?P<look>[^|]+) \|$",
     re.MULTILINE,
 )
