@@ -6,9 +6,10 @@ from small_models import random_ids, small_transformer
 
 from course_lm.finetuning.scaffold import (
     Halfway,
+    Words,
     half_labels,
-    last_mention,
-    last_name,
+    last_alike,
+    last_of,
     with_half,
 )
 from course_lm.finetuning.supervised import Apart
@@ -17,6 +18,13 @@ from course_lm.training.losses import cross_entropy
 
 START, ANNA, BEN, SUM = 0, 5, 6, 9
 NAMES, THINGS = torch.tensor([ANNA, BEN]), torch.tensor([7, 8])
+ONE, TWO, THREE = 10, 11, 12
+WORDS = Words(
+    names=NAMES,
+    held=THINGS,
+    numbers=torch.tensor([ONE, TWO, THREE]),
+    asked=torch.tensor([SUM]),
+)
 
 
 def slowly(row):
@@ -30,7 +38,7 @@ def slowly(row):
 
 def test_the_last_name_is_what_a_reader_remembers_word_by_word():
     ids = random_ids(20, 30, size=12)
-    assert last_name(ids, NAMES, START).tolist() == [slowly(row) for row in ids.tolist()]
+    assert last_of(ids, NAMES, START).tolist() == [slowly(row) for row in ids.tolist()]
 
 
 def test_a_thing_is_looked_up_where_its_text_said_it_last():
@@ -40,20 +48,28 @@ def test_a_thing_is_looked_up_where_its_text_said_it_last():
             seen = {} if token == START else seen
             found.append(seen.get(token, -1) if token in (7, 8) else -1)
             seen[token] = place
-        assert last_mention(row[None], THINGS, START).tolist() == [found]
+        keys = row.where(torch.isin(row, THINGS), IGNORE)
+        assert last_alike(keys[None], row[None], START).tolist() == [found]
 
 
 def test_a_thing_that_comes_again_is_labelled_with_who_had_it():
     row = torch.tensor([[START, ANNA, 7, BEN, 8, SUM, 7, 8, START, BEN, SUM, 7]])
-    ((_, both),) = half_labels([(row, row)], NAMES, THINGS, START, torch.tensor([SUM]))
+    ((_, both),) = half_labels([(row, row)], WORDS, START)
     text = [IGNORE, ANNA, ANNA, BEN, BEN, BEN, ANNA, BEN]
     assert both[1].tolist() == [[*text, IGNORE, BEN, BEN, BEN]]
+
+
+def test_a_number_is_labelled_with_the_one_told_before_of_the_same_person():
+    row = torch.tensor([[START, ANNA, ONE, BEN, TWO, ANNA, THREE, BEN, ONE, SUM, ANNA, TWO]])
+    ((_, both),) = half_labels([(row, row)], WORDS, START)
+    text = [IGNORE, ANNA, ANNA, BEN, BEN, ANNA, ONE, BEN, TWO]
+    assert both[1].tolist() == [[*text, BEN, ANNA, ANNA]]  # behind the mark nothing is told
 
 
 def test_only_texts_with_what_is_asked_for_get_labels_halfway():
     row = torch.tensor([[START, ANNA, 3, SUM, START, BEN, 4, 4]])
     labels = torch.arange(8)[None]
-    ((inputs, both),) = half_labels([(row, labels)], NAMES, THINGS, START, torch.tensor([SUM]))
+    ((inputs, both),) = half_labels([(row, labels)], WORDS, START)
     assert torch.equal(inputs, row)
     assert torch.equal(both[0], labels)
     assert both[1].tolist() == [[IGNORE, ANNA, ANNA, ANNA, *[IGNORE] * 4]]

@@ -6,12 +6,16 @@ To answer `where is anna ?` a model needs two steps, one upon the other: each wo
 sentence it stands in, and then the question finds the sentence of that person. Either alone lowers
 no loss, and so training waits for both by chance: thousands of steps (measured: 5,500 on texts of
 two sentences). A label for the first step, read off after half of the layers, makes it a matter of
-two hundred. The text gives that label for nothing: the last name that was said.
+two hundred. The text gives that label for nothing: the last name that was said. So it is where one
+event follows another: unless a label ties each to the one before, a model of sums goes on as was
+usual in training, and fails where that is kept for tests (measured, 2,500 steps: 0.86 of new sums
+right, 0.99 with it). And whether two people are in one place: who was there last (0.55, 0.76).
 
 Source: Lee 2015, *Deeply-supervised nets* (losses for hidden layers).
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,48 +27,67 @@ from course_lm.training.losses import cross_entropy
 from .supervised import Apart
 
 
-def last_name(inputs: Tensor, names: Tensor, start: int) -> Tensor:
-    """For each token the last of `names` up to it in its text, IGNORE before the first: (B, T).
+def last_of(inputs: Tensor, words: Tensor, start: int) -> Tensor:
+    """For each token the last of `words` up to it in its text, IGNORE before the first: (B, T).
 
     Every id `start` begins a text.
 
-    >>> last_name(torch.tensor([[0, 5, 9, 6, 9, 0, 9]]), torch.tensor([5, 6]), start=0)
+    >>> last_of(torch.tensor([[0, 5, 9, 6, 9, 0, 9]]), torch.tensor([5, 6]), start=0)
     tensor([[-100,    5,    5,    6,    6, -100, -100]])
     """
     places = torch.arange(inputs.shape[1]).expand_as(inputs)
-    marked = torch.isin(inputs, names) | (inputs == start)
+    marked = torch.isin(inputs, words) | (inputs == start)
     last = places.where(marked, -1).cummax(1).values
-    named = inputs.gather(1, last.clamp(min=0))
-    return named.where((last >= 0) & (named != start), IGNORE)
+    word = inputs.gather(1, last.clamp(min=0))
+    return word.where((last >= 0) & (word != start), IGNORE)
 
 
-def last_mention(inputs: Tensor, words: Tensor, start: int) -> Tensor:
-    """Where each of `words` stood last before this place of its text, −1 elsewhere: (B, T).
+def last_alike(keys: Tensor, inputs: Tensor, start: int) -> Tensor:
+    """Where the key of this place stood last before it in its text, −1 where it did not: (B, T).
 
-    >>> last_mention(torch.tensor([[0, 7, 9, 7, 0, 7]]), torch.tensor([7]), start=0)
-    tensor([[-1, -1, -1,  1, -1, -1]])
+    A key of IGNORE is like no other.
+
+    >>> last_alike(torch.tensor([[3, 7, 3, 7, 7]]), torch.tensor([[0, 1, 1, 0, 1]]), start=0)
+    tensor([[-1, -1,  0, -1,  3]])
     """
     text, places = (inputs == start).cumsum(1), torch.arange(inputs.shape[1])
-    alike = (inputs[:, :, None] == inputs[:, None]) & (text[:, :, None] == text[:, None])
+    alike = (keys[:, :, None] == keys[:, None]) & (text[:, :, None] == text[:, None])
     earlier = places.where(alike & (places < places[:, None]), -1).amax(2)
-    return earlier.where(torch.isin(inputs, words), -1)
+    return earlier.where(keys != IGNORE, -1)
 
 
-def half_labels(
-    batches: Iterable[Batch], names: Tensor, things: Tensor, start: int, asked: Tensor
-) -> Iterator[Batch]:
-    """Batches with two rows of labels, those they had and a name: (B, T), (2, B, T).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """Ids that half-way labels are made of, (N,) each.
 
-    The name is `last_name`; for a thing that comes again, the one at its last mention. It is IGNORE
-    in a text that holds no id of `asked`.
+    names: of people. held: of things and places, which one person has after another. numbers: of
+    how many there are. asked: of the tasks whose texts get labels.
+    """
+
+    names: Tensor
+    held: Tensor
+    numbers: Tensor
+    asked: Tensor
+
+
+def half_labels(batches: Iterable[Batch], words: Words, start: int) -> Iterator[Batch]:
+    """Batches with two rows of labels, those they had and a word: (B, T), (2, B, T).
+
+    The word is the last name said; for a thing or place that comes again the name at its last
+    mention; for a number told of somebody of whom one was told before, that number. It is IGNORE in
+    a text that holds no id of `asked`.
     """
     for inputs, labels in batches:
-        text = (inputs == start).cumsum(1)
-        found = torch.zeros_like(text).scatter_add(1, text, torch.isin(inputs, asked).long())
-        named, before = last_name(inputs, names, start), last_mention(inputs, things, start)
-        named = named.gather(1, before.clamp(min=0)).where(before >= 0, named)
-        named = named.where(found.gather(1, text) > 0, IGNORE)
-        yield inputs, torch.stack([labels, named])
+        text, asked = (inputs == start).cumsum(1), torch.isin(inputs, words.asked)
+        found = torch.zeros_like(text).scatter_add(1, text, asked.long()).gather(1, text) > 0
+        told = last_of(inputs, words.asked, start) == IGNORE
+        half = named = last_of(inputs, words.names, start)
+        held = inputs.where(torch.isin(inputs, words.held), IGNORE)
+        numbers = named.where(told & torch.isin(inputs, words.numbers), IGNORE)
+        for keys, known in ((held, named), (numbers, inputs)):
+            before = last_alike(keys, inputs, start)
+            half = known.gather(1, before.clamp(min=0)).where(before >= 0, half)
+        yield inputs, torch.stack([labels, half.where(found, IGNORE)])
 
 
 class Halfway(nn.Module):

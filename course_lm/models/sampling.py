@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from .contract import Model, check_logits
 
@@ -59,8 +60,7 @@ def generate(
 
     dials: temperature, top_k and top_p of `adjust`.
     """
-    for tokens in islice(_draws(model, [prompt], rng, dials), length):
-        yield int(tokens)
+    yield from map(int, islice(_draws(model, [prompt], rng, dials), length))
 
 
 def generate_batch(
@@ -94,8 +94,7 @@ def _draws(
     model: Model, prompts: Sequence[Sequence[int]], rng: torch.Generator, dials: dict[str, float]
 ) -> Generator[torch.Tensor, torch.Tensor | None, None]:
     """The next token of each row, (B,), again and again; is told the rows to keep, if not all."""
-    rows, pads = _pad_left(prompts)
-    memory = None
+    (rows, pads), memory = _pad_left(prompts), None
     while True:
         with torch.inference_mode():
             logits, memory = _read_next(model, rows, pads, memory)
@@ -125,22 +124,23 @@ def _read_next(
     else:
         visible = context if memory is None else max(1, context // 2)
         first = max(0, rows.shape[1] - visible) if visible < math.inf else 0
-        logits, memory = model.read(rows[:, first:], None, (pads - first).clamp(min=0))
+        pads = (pads - first).clamp(min=0)[:, None]
+        distinct, again = torch.cat([pads, rows[:, first:]], 1).unique(dim=0, return_inverse=True)
+        logits, memory = model.read(distinct[:, 1:], None, distinct[:, 0])  # equal rows once
+        memory.select(again)
+        logits = logits[again]
     return logits[:, -1].float(), memory
 
 
 def _pad_left(prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Prompts that end in the same column: (B, T) ids, and (B,) empty columns before each."""
-    longest = max(map(len, prompts), default=0)
     if not all(map(len, prompts)):
         raise ValueError(
             "generate: expected at least one token in each prompt to continue, got none; "
             "give a prompt"
         )
-    rows = torch.zeros(len(prompts), longest, dtype=torch.long)
-    for row, prompt in zip(rows, prompts, strict=True):
-        row[longest - len(prompt) :] = torch.as_tensor(prompt)
-    return rows, torch.tensor([longest - len(prompt) for prompt in prompts])
+    rows = pad_sequence([*map(torch.as_tensor, prompts)], batch_first=True, padding_side="left")
+    return rows, torch.tensor([rows.shape[1] - len(prompt) for prompt in prompts])
 
 
 def _check_dials(temperature: float, top_k: int | None, top_p: float) -> None:

@@ -30,6 +30,7 @@ class Dial(HBox):
         left = int(slider.layout.width.removesuffix("px"))
         slider.layout.width = f"{left - int(self.field.layout.width.removesuffix('px'))}px"
         slider.readout, slider.tooltip = False, slider.description
+        slider.layout.overflow = "visible"  # at its end the handle stands half outside
         link((slider, "disabled"), (self.field, "disabled"))
         super().__init__([slider, self.field])
 

@@ -44,7 +44,10 @@ class NextTokenExplorer(VBox):
     def __init__(self, model, vocabulary, prompt, truth, top, rng) -> None:
         self.model, self.truth, self.vocabulary, self.rng = model, truth, vocabulary, rng
         self.prompt = Text(placeholder="type a text, press Enter", continuous_update=False)
-        self.prompt.description, self.prompt.layout = "text", Layout(width="500px")
+        self.prompt.description, self.prompt.layout = (
+            "text",
+            Layout(flex="1 1 300px", max_width="860px"),
+        )
         self.prompt.style.description_width = "40px"
         self.back, self.sample = _button("back"), _button("sample")
         self.temperature = _slider("temperature", 1.0, 0.1, 3.0, 0.1)
