@@ -229,6 +229,8 @@ scaling_calculator([A100, H100], (2e11, 2e11))""",
 base = Outcome(name="base", new=4.0, old=0.8)
 rows = (("0 %", 1.0, 2.4), ("10 %", 1.3, 1.2), ("50 %", 2.5, 0.8))
 replay_dial(base, [Outcome(name=n, new=a, old=b, texts={"town": n}) for n, a, b in rows])""",
+    "price_dial": """from course_lm.viewing.prices import price_dial
+price_dial(["no .", "yes ."], torch.zeros(2), torch.tensor([0.0, 1.0]), [2.0, 1.0, 0.5])""",
     "chat_box": """from course_lm.finetuning.tasks import END, examples, task_vocabulary
 from course_lm.viewing.chat import chat_box
 def silent(ids):
@@ -255,6 +257,7 @@ PATHS = {
     "skill_timeline": "combobox words read",
     "scaling_calculator": "combobox weights, combobox tokens, combobox machine",
     "replay_dial": "combobox replay",
+    "price_dial": "combobox price β",
     "chat_box": "log transcript, combobox story, textbox text, combobox task, combobox pick, "
     "textbox question, button send",
     "voting_box": "button A, button B, button tie, button skip, textbox keys",

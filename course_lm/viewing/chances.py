@@ -103,7 +103,7 @@ def chances_html(words: Sequence[str], series: Series, names: bool = True) -> Ht
 
 def _row(word: str, series: Series, row: int, names: bool) -> str:
     lines = "".join(
-        _bar(name, probs[row], name if row == 0 else "") for name, probs in series.items()
+        bar(name, probs[row], name if row == 0 else "") for name, probs in series.items()
     )
     name = (
         "<div style='display:inline-block;width:110px;text-align:right;padding-right:8px;"
@@ -118,7 +118,8 @@ def _row(word: str, series: Series, row: int, names: bool) -> str:
     )
 
 
-def _bar(name: str, p: float, label: str) -> str:
+def bar(name: str, p: float, label: str) -> str:
+    """A probability as a bar in the colour of `name`, its number and a label behind it; HTML."""
     return (
         "<div style='height:14px;font-size:11px'><span style='display:inline-block;height:11px;"
         f"vertical-align:middle;width:{max(1, round(360 * p))}px;"
