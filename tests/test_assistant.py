@@ -130,6 +130,7 @@ def test_the_command_makes_a_model_with_its_card_and_makes_it_again(tmp_path, mo
     torch.set_num_threads(threads)
     first, second = (load(path, task_vocabulary()) for path in paths)
     assert paths[0].with_suffix(".md").read_text("utf-8").startswith("# The assistant")
-    assert first.facts["examples"] == 100 + 6 + 3
+    hard = sum(round(n * 20 / 36_000) for *_, n in assistant.HARD)
+    assert first.facts["examples"] == 5 * 20 + hard
     for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(one, other)

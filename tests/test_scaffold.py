@@ -6,7 +6,7 @@ from small_models import random_ids, small_transformer
 
 from course_lm.finetuning.scaffold import (
     Halfway,
-    Words,
+    WordIds,
     half_labels,
     last_alike,
     last_of,
@@ -19,7 +19,7 @@ from course_lm.training.losses import cross_entropy
 START, ANNA, BEN, SUM = 0, 5, 6, 9
 NAMES, THINGS = torch.tensor([ANNA, BEN]), torch.tensor([7, 8])
 ONE, TWO, THREE = 10, 11, 12
-WORDS = Words(
+WORDS = WordIds(
     names=NAMES,
     held=THINGS,
     numbers=torch.tensor([ONE, TWO, THREE]),
@@ -52,7 +52,7 @@ def test_a_thing_is_looked_up_where_its_text_said_it_last():
         assert last_alike(keys[None], row[None], START).tolist() == [found]
 
 
-def test_a_thing_that_comes_again_is_labelled_with_who_had_it():
+def test_a_thing_that_comes_again_is_labelled_with_the_name_at_its_last_mention():
     row = torch.tensor([[START, ANNA, 7, BEN, 8, SUM, 7, 8, START, BEN, SUM, 7]])
     ((_, both),) = half_labels([(row, row)], WORDS, START)
     text = [IGNORE, ANNA, ANNA, BEN, BEN, BEN, ANNA, BEN]
@@ -106,6 +106,18 @@ def test_a_batch_without_a_label_halfway_has_the_loss_of_the_response():
     logits, labels = torch.randn(2, 3, 4, 13), random_ids(2, 3, 4)
     labels[1] = IGNORE
     assert torch.equal(with_half(0.3)(logits, labels), cross_entropy(logits[0], labels[0]))
+
+
+@pytest.mark.parametrize("depth", [-1, 0, 3])
+def test_a_depth_that_the_model_does_not_have_is_refused(depth):
+    with pytest.raises(ValueError, match="halfway: expected a depth from 1 to the model's 2 blo"):
+        Halfway(small_transformer(), START, depth)
+
+
+def test_a_row_of_empty_texts_has_no_labels():
+    row = torch.full((1, 4), START)
+    ((_, both),) = half_labels([(row, row)], WORDS, START)
+    assert both[1].tolist() == [[IGNORE] * 4]
 
 
 def test_a_failed_reading_leaves_no_listener_behind():

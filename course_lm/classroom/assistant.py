@@ -3,9 +3,9 @@
     python -m course_lm.classroom.assistant
 
 It takes about twenty minutes on one core. Lesson 09 shows it, lessons 10 and 11 start from it.
-First come drills with a scaffold (`finetuning.scaffold`): the shortest texts and sums, until the
-model can look up what is told of whom. Then all tasks, the drills among them; kinds of request
-that are rare and hard come more often than chance has them.
+First come drills, the shortest texts and sums, until the model can look up what is told of whom.
+Then all tasks, the drills among them; kinds of request that are rare and hard come more often than
+chance has them. A scaffold (`finetuning.scaffold`) stands in both, but in translations.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from course_lm.finetuning.scaffold import Halfway, Words, half_labels, with_half
+from course_lm.finetuning.scaffold import Halfway, WordIds, half_labels, with_half
 from course_lm.finetuning.supervised import (
     exact_match,
     packed,
@@ -76,7 +76,7 @@ without written steps.
 |---|---|
 | base | the foundation model, with the {new_words} words of the tasks added |
 | before that | {drill_steps} steps of drills: who of two is where and has what, and sums |
-| labels | on the replies; half-way, in drills and sums, of whom a word tells and what before |
+| labels | on the replies; half-way, but in translations, of whom a word tells and what before |
 | data | {examples:,} examples; stories in {replay:.0%} of the rows, against forgetting |
 | loss on new stories | {loss:.4f} nats per word; before tuning {base_loss:.4f}, floor {floor:.4f} |
 {made}
@@ -154,12 +154,12 @@ def rows(
     return mixture(streams, (1 - REPLAY, REPLAY), rng), len(some)
 
 
-def fit(model: Transformer, batches: Iterator[Batch], recipe: Recipe, asked: list[str]) -> float:
-    """Train with half-way labels in texts that hold a word of `asked`; the seconds it took."""
+def fit(model: Transformer, batches: Iterator[Batch], recipe: Recipe, tasks: list[str]) -> float:
+    """Train with half-way labels in texts of `tasks`; the seconds it took."""
     held = (*lab.WORLD.things, *lab.WORLD.places)
-    kinds = {"names": NAMES, "held": held, "numbers": NUMBERS, "asked": asked}
+    kinds = {"names": NAMES, "held": held, "numbers": NUMBERS, "asked": tasks}
     ids = {kind: torch.tensor(VOCABULARY.ids_of(words)) for kind, words in kinds.items()}
-    stream = half_labels(batches, Words(**ids), START)
+    stream = half_labels(batches, WordIds(**ids), START)
     steps = train(Halfway(model, START, HALF), stream, recipe, loss=with_half(SCAFFOLD))
     for step in steps:
         if step.step % 100 == 0:
@@ -203,9 +203,9 @@ def main(
     known, new = model.head.weight.data.split([base.config.vocab_size, len(NEW_WORDS)])
     new.normal_(0, known.std().item(), generator=rng)  # learned sooner than equal rows
     seconds = drill(model, drill_recipe, DRILLS, rng)
-    stream, asked = rows(count, story_words, rng)
+    stream, total = rows(count, story_words, rng)
     seconds += fit(model, stream, recipe, ["summarise", "answer", "reason", "solve"])
-    facts = {"loss": evaluate(model, batches), "floor": lab.floor(unread), "examples": asked}
+    facts = {"loss": evaluate(model, batches), "floor": lab.floor(unread), "examples": total}
     facts |= {"base_loss": evaluate(base, batches), "seconds": round(seconds)}
     facts["drill_steps"] = drill_recipe.steps
     facts |= {part: scores(model, part) for part in ("test", "beyond")}

@@ -112,7 +112,7 @@ def _read_next(
 ) -> tuple[torch.Tensor, object]:
     """Logits of the token after each row, (B, T) -> (B, V), and what the model remembers.
 
-    A model with `read` (Transformer, RNN) reads each token once. When its context is full it
+    A model with `read` reads each token, and equal rows, once; when its context is full, it
     forgets the older half and reads the newer one again. Other models read everything each time.
     """
     if not hasattr(model, "read"):
@@ -126,9 +126,9 @@ def _read_next(
         first = max(0, rows.shape[1] - visible) if visible < math.inf else 0
         pads = (pads - first).clamp(min=0)[:, None]
         distinct, again = torch.cat([pads, rows[:, first:]], 1).unique(dim=0, return_inverse=True)
-        logits, memory = model.read(distinct[:, 1:], None, distinct[:, 0])  # equal rows once
+        logits, memory = model.read(distinct[:, 1:], None, distinct[:, 0])
         memory.select(again)
-        logits = logits[again]
+        logits = logits[again, -1:]
     return logits[:, -1].float(), memory
 
 

@@ -20,13 +20,14 @@ def price_html(
 ) -> Html:
     """Responses with their probability in the reference and in the best policy at betas[place].
 
-    said: enumerated responses; log_probs, rewards: log π_ref and the reward of each, (N,). Shown
-    are the likeliest of both ends, the reference and the lowest of `betas`, best reward first.
-    Raises ValueError for lists of different lengths, and what `optimum.optimal` raises.
+    said: enumerated responses; log_probs, rewards: log π_ref and the reward of each, (N,); both
+    policies are shares of these. Shown are the likeliest of both ends, the reference and the lowest
+    of `betas`, best reward first. Raises ValueError for no response and for lists of different
+    lengths, and what `optimum.optimal` raises.
     """
-    if not len(said) == len(log_probs) == len(rewards):
+    if not 0 < len(said) == len(log_probs) == len(rewards):
         raise ValueError(
-            "prices: expected a log-probability and a reward for each response, got "
+            "prices: expected responses with a log-probability and a reward each, got "
             f"{len(said)} responses, {len(log_probs)} and {len(rewards)}; give as many of each"
         )
     beta, log_probs = betas[place], log_probs.log_softmax(0)
