@@ -56,8 +56,8 @@ def test_the_shipped_weights_reach_the_loss_on_the_card(saved):
 def test_the_rows_ask_for_responses_and_hold_some_stories():
     count = dict.fromkeys(ASKED, 20)
     stream, asked = assistant.rows(count, 5_000, seeded(0))
-    more = [assistant.DRILLS, *(n for *_, n in assistant.HARD)]
-    assert asked == 5 * 20 + sum(round(n * 20 / 36_000) for n in more)
+    more = [assistant.AGAIN, *(share for *_, share in assistant.HARD)]
+    assert asked == 5 * 20 + sum(round(20 * share) for share in more)
     shares = []
     for _, (inputs, labels) in zip(range(20), stream, strict=False):
         assert inputs.shape == (assistant.BATCH, assistant.ROW)
@@ -130,7 +130,6 @@ def test_the_command_makes_a_model_with_its_card_and_makes_it_again(tmp_path, mo
     torch.set_num_threads(threads)
     first, second = (load(path, task_vocabulary()) for path in paths)
     assert paths[0].with_suffix(".md").read_text("utf-8").startswith("# The assistant")
-    hard = sum(round(n * 20 / 36_000) for *_, n in assistant.HARD)
-    assert first.facts["examples"] == 5 * 20 + hard
+    assert first.facts["examples"] == 5 * 20 + 4 + 4 + 2 + 18
     for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(one, other)

@@ -18,10 +18,11 @@ from course_lm.training.losses import cross_entropy
 
 START, ANNA, BEN, SUM = 0, 5, 6, 9
 NAMES, THINGS = torch.tensor([ANNA, BEN]), torch.tensor([7, 8])
-ONE, TWO, THREE = 10, 11, 12
+ONE, TWO, THREE, ATTIC, HALL = 10, 11, 12, 13, 14
 WORDS = WordIds(
     names=NAMES,
-    held=THINGS,
+    things=THINGS,
+    places=torch.tensor([ATTIC, HALL]),
     numbers=torch.tensor([ONE, TWO, THREE]),
     asked=torch.tensor([SUM]),
 )
@@ -57,6 +58,19 @@ def test_a_thing_that_comes_again_is_labelled_with_the_name_at_its_last_mention(
     ((_, both),) = half_labels([(row, row)], WORDS, START)
     text = [IGNORE, ANNA, ANNA, BEN, BEN, BEN, ANNA, BEN]
     assert both[1].tolist() == [[*text, IGNORE, BEN, BEN, BEN]]
+
+
+def test_behind_a_place_that_comes_again_is_labelled_who_was_there_last():
+    row = torch.tensor([[START, ANNA, ATTIC, 3, BEN, HALL, 3, BEN, ATTIC, 3, SUM, ATTIC, 3]])
+    ((_, both),) = half_labels([(row, row)], WORDS, START)
+    text = [IGNORE, ANNA, ANNA, ANNA, BEN, BEN, BEN, BEN, BEN, ANNA]
+    assert both[1].tolist() == [[*text, BEN, BEN, BEN]]  # behind the mark nobody goes anywhere
+
+
+def test_what_ends_one_row_says_nothing_of_the_next():
+    row = torch.tensor([[START, ANNA, ATTIC, 3, SUM, START, BEN, ATTIC, SUM, ATTIC]])
+    ((_, both),) = half_labels([(row, row)], WORDS, START)
+    assert both[1].tolist() == [[IGNORE, *[ANNA] * 4, IGNORE, *[BEN] * 4]]
 
 
 def test_a_number_is_labelled_with_the_one_told_before_of_the_same_person():

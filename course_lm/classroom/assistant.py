@@ -2,7 +2,7 @@
 
     python -m course_lm.classroom.assistant
 
-It takes about twenty minutes on one core. Lesson 09 shows it, lessons 10 and 11 start from it.
+It takes a quarter of an hour on one core. Lesson 09 shows it, lessons 10 and 11 start from it.
 First come drills, the shortest texts and sums, until the model can look up what is told of whom.
 Then all tasks, the drills among them; kinds of request that are rare and hard come more often than
 chance has them. A scaffold (`finetuning.scaffold`) stands in both, but in translations.
@@ -54,8 +54,9 @@ COUNT = {
     "reason": 34_000,
     "solve": 8000,
 }
-HARD = (("answer", "what", 10_000), ("summarise", "are", 4000))
-SCAFFOLD, HALF = 0.3, 2  # weight of the half-way labels, read after so many layers
+HARD = (("answer", "what", 2 / 11), ("answer", "who", 2 / 11), ("summarise", "are", 1 / 11))
+AGAIN = 10 / 11  # drills among all tasks; this and the parts of HARD are shares of the answers
+SCAFFOLD, HALF = 1.0, 2  # weight of the half-way labels, read after so many layers
 REPLAY, STORY_WORDS = 0.1, 1_000_000  # share of rows that hold stories; words of those
 SEEDS, TESTED = (1, 2, 3), 100  # of the held-out examples; so many of each task and seed
 CARD = """# The assistant
@@ -145,10 +146,10 @@ def rows(
 ) -> tuple[Iterator[Batch], int]:
     """Endless batches of requests with some rows of stories, and how many requests there are."""
     some = [example for task in ASKED for example in examples(task, count[task], rng)]
-    share = count["answer"] / COUNT["answer"]  # a short run has fewer of them, too
-    some += [example for *kind, n in HARD for example in hard(*kind, round(share * n), rng)]
+    answers = count["answer"]
+    some += [e for *kind, share in HARD for e in hard(*kind, round(share * answers), rng)]
     ids = torch.tensor(VOCABULARY.ids_of(lab.sample(story_words, rng)))
-    some += drills(round(share * DRILLS), rng)  # so that what they taught is not lost
+    some += drills(round(AGAIN * answers), rng)  # so that what they taught is not lost
     texts = labelled(as_ids(some)), story_pairs(ids, START)
     streams = [packed(pairs, ROW, BATCH, rng) for pairs in texts]
     return mixture(streams, (1 - REPLAY, REPLAY), rng), len(some)
@@ -156,8 +157,8 @@ def rows(
 
 def fit(model: Transformer, batches: Iterator[Batch], recipe: Recipe, tasks: list[str]) -> float:
     """Train with half-way labels in texts of `tasks`; the seconds it took."""
-    held = (*lab.WORLD.things, *lab.WORLD.places)
-    kinds = {"names": NAMES, "held": held, "numbers": NUMBERS, "asked": tasks}
+    kinds = {"names": NAMES, "things": lab.WORLD.things, "places": lab.WORLD.places}
+    kinds |= {"numbers": NUMBERS, "asked": tasks}
     ids = {kind: torch.tensor(VOCABULARY.ids_of(words)) for kind, words in kinds.items()}
     stream = half_labels(batches, WordIds(**ids), START)
     steps = train(Halfway(model, START, HALF), stream, recipe, loss=with_half(SCAFFOLD))

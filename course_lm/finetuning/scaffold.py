@@ -61,12 +61,12 @@ def last_alike(keys: Tensor, inputs: Tensor, start: int) -> Tensor:
 class WordIds:
     """Ids that half-way labels are made of, (N,) each.
 
-    names: of people. held: of things and places, which one person has after another. numbers: of
-    how many there are. asked: of the tasks whose texts get labels.
+    names: of people. numbers: of how many there are. asked: of the tasks whose texts get labels.
     """
 
     names: Tensor
-    held: Tensor
+    things: Tensor
+    places: Tensor
     numbers: Tensor
     asked: Tensor
 
@@ -74,22 +74,24 @@ class WordIds:
 def half_labels(batches: Iterable[Batch], words: WordIds, start: int) -> Iterator[Batch]:
     """Batches with two rows of labels, those they had and a word: (B, T), (2, B, T).
 
-    The word is the last name said; for a thing or place that comes again, the last name at its
-    last mention (who gave it, where it was given: the upper half has to read on); for a number told
-    of a person, the number told of that person before. It is IGNORE in a text without an id of
-    `asked`.
+    The word is the last name said; for a thing that comes again, the last name at its last mention
+    (who gave it, where it was given: the upper half has to read on); behind a place that comes
+    again, who was there last; for a number told of a person, the number told of that person before.
+    It is IGNORE in a text without an id of `asked`.
     """
     for inputs, labels in batches:
         text, asked = (inputs == start).cumsum(1), torch.isin(inputs, words.asked)
         counts = text.new_zeros(len(text), text.shape[1] + 1)  # of a row of n ids, n texts at most
         found = counts.scatter_add(1, text, asked.long()).gather(1, text) > 0
-        told = last_of(inputs, words.asked, start) == IGNORE
+        told = (last_of(inputs, words.asked, start) == IGNORE) & (inputs != start)
         half = named = last_of(inputs, words.names, start)
-        held = inputs.where(torch.isin(inputs, words.held), IGNORE)
+        before = inputs.roll(1, 1)
+        things = inputs.where(torch.isin(inputs, words.things), IGNORE)
+        places = before.where(told & torch.isin(before, words.places), IGNORE)
         numbers = named.where(told & torch.isin(inputs, words.numbers), IGNORE)
-        for keys, known in ((held, named), (numbers, inputs)):
-            before = last_alike(keys, inputs, start)
-            half = known.gather(1, before.clamp(min=0)).where(before >= 0, half)
+        for keys, known in ((things, named), (places, named), (numbers, inputs)):
+            last = last_alike(keys, inputs, start)
+            half = known.gather(1, last.clamp(min=0)).where(last >= 0, half)
         yield inputs, torch.stack([labels, half.where(found, IGNORE)])
 
 
