@@ -68,16 +68,16 @@ for some, a question, and replies in one line.
 |---|---|---|
 {rows}
 
-Exact match, word for word, of the likeliest reply: the mean of seeds {seeds}, {tested} examples
-each, in brackets the lowest and the highest. *Held out*: structures that no training example holds.
-*Beyond*: longer texts or larger numbers than any in training. `solve` asks what `reason` asks,
-without written steps.
+Exact match, word for word, of the likeliest reply of this one model: the mean of three draws of
+{tested} examples (seeds {seeds}), in brackets the lowest and the highest. *Held out*: structures
+that no training example holds. *Beyond*: longer texts or larger numbers than any in training.
+`solve` asks what `reason` asks, without written steps.
 
 | what | value |
 |---|---|
 | base | the foundation model, with the {new_words} words of the tasks added |
 | before that | {drill_steps} steps of drills: who of two is where and has what, and sums |
-| labels | on the replies; half-way, but in translations, of whom a word tells and what before |
+| labels | on the replies; but in translations, half-way: of whom a word tells, and what before |
 | data | {examples:,} examples; stories in {replay:.0%} of the rows, against forgetting |
 | loss on new stories | {loss:.4f} nats per word; before tuning {base_loss:.4f}, floor {floor:.4f} |
 {made}
@@ -90,7 +90,8 @@ differ.
 
 - It knows the lab's people, places and things, its five requests, and nothing else.
 - A request in another form, or a text from which nothing follows, gets an answer all the same.
-- Texts longer than those of its training are where it fails: see the last column.
+- Longer translations than those of its training, more sums and larger numbers it nearly always gets
+  wrong: see the last column.
 """
 
 

@@ -32,7 +32,7 @@ no_price = Question(
             "Near the texts that were compared. Nothing keeps the policy there.",
         ),
         (
-            "The proxy rises and stays high, the gold reward falls in the end.",
+            "The proxy rises and stays high, the gold reward falls behind.",
             "What the reward model wrongly likes is found as well, and then it pays best.",
         ),
         (
