@@ -100,7 +100,7 @@ def test_texts_and_names_from_outside_are_escaped():
 
 
 def label(dial) -> str:
-    ((_, attrs), *_) = Tags(dial.picture.value).tags
+    ((_, attrs), *_) = Tags(dial.children[1].value).tags
     return attrs["aria-label"]
 
 
@@ -108,9 +108,9 @@ def test_the_dial_begins_without_replay_and_shows_each_run_like_the_static_pictu
     dial = replay_dial(BASE, RUNS, **LIMITS)
     assert label(dial).startswith("Replay 0 %: 0 % of the forgetting is spared, 100 % of the gain")
     for place, run in enumerate(RUNS):
-        dial.share.value = place
+        dial.children[0].value = place
         assert label(dial).startswith(f"Replay {run.name}:")
-        assert dial.picture.value == replay_html(BASE, RUNS, place, **LIMITS).html
+        assert dial.children[1].value == replay_html(BASE, RUNS, place, **LIMITS).html
 
 
 def test_the_dial_has_one_control():

@@ -77,7 +77,7 @@ that no training example holds. *Beyond*: longer texts or larger numbers than an
 |---|---|
 | base | the foundation model, with the {new_words} words of the tasks added |
 | before that | {drill_steps} steps of drills: who of two is where and has what, and sums |
-| labels | on the replies; but in translations, half-way: of whom a word tells, and what before |
+| labels | on the replies; half-way (not in translations): of whom a word tells, and what before |
 | data | {examples:,} examples; stories in {replay:.0%} of the rows, against forgetting |
 | loss on new stories | {loss:.4f} nats per word; before tuning {base_loss:.4f}, floor {floor:.4f} |
 {made}

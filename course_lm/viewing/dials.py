@@ -5,7 +5,10 @@ tells the place and not the words. The field has both. It stands where the slide
 stood.
 """
 
+from collections.abc import Callable, Sequence
+
 from ipywidgets import (
+    HTML,
     BoundedFloatText,
     BoundedIntText,
     Dropdown,
@@ -13,8 +16,11 @@ from ipywidgets import (
     HBox,
     IntSlider,
     SelectionSlider,
+    VBox,
     link,
 )
+
+from .strips import Html
 
 NUMBER, CHOICE, LETTER = 76, 46, 8  # pixels of a field, and of a letter in a choice
 
@@ -42,6 +48,23 @@ class Dial(HBox):
     @value.setter
     def value(self, value: object) -> None:
         self.slider.value = value
+
+
+def picture_dial(
+    name: str, labels: Sequence[str], picture: Callable[[int], Html], begin: int = 0
+) -> VBox:
+    """A dial through `labels`, and below it the picture of the place that it stands at."""
+    options = [(label, place) for place, label in enumerate(labels)]
+    slider = SelectionSlider(options=options, value=begin, description=name)
+    slider.layout.width = "420px"
+    shown = HTML()
+
+    def paint(_=None) -> None:
+        shown.value = picture(slider.value).html
+
+    slider.observe(paint, "value")
+    paint()
+    return VBox([Dial(slider), shown])
 
 
 def _choice(slider: SelectionSlider) -> Dropdown:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from html import escape
 
-from ipywidgets import HTML, Layout, SelectionSlider, VBox
+from ipywidgets import VBox
 from torch import Tensor
 
 from ..rlhf.optimum import optimal, reward_and_kl
 from .chances import bar
-from .dials import Dial
+from .dials import picture_dial
 from .strips import Html, aligned
 from .style import number
 
@@ -63,26 +63,12 @@ def _row(said: str, reward: float, before: float, best: float, *, first: bool) -
     )
 
 
-class PriceDial(VBox):
-    """The widget of `price_dial`: one slider, and the picture at the chosen price."""
-
-    def __init__(self, said, log_probs, rewards, betas) -> None:
-        self.given = said, log_probs, rewards, betas
-        options = [(f"{beta:g}", place) for place, beta in enumerate(betas)]
-        self.price = SelectionSlider(options=options, value=0, description="price β")
-        self.price.layout = Layout(width="420px")
-        self.picture = HTML()
-        super().__init__([Dial(self.price), self.picture])
-        self.price.observe(self.paint, "value")
-        self.paint()
-
-    def paint(self, _=None) -> None:
-        """Show the best policy at the price that the slider stands at."""
-        self.picture.value = price_html(*self.given, self.price.value).html
-
-
 def price_dial(
     said: Sequence[str], log_probs: Tensor, rewards: Tensor, betas: Sequence[float]
-) -> PriceDial:
+) -> VBox:
     """Slide the price of a nat through `betas` and see the best policy move; as `price_html`."""
-    return PriceDial(said, log_probs, rewards, list(betas))
+    return picture_dial(
+        "price β",
+        [f"{beta:g}" for beta in betas],
+        lambda place: price_html(said, log_probs, rewards, betas, place),
+    )

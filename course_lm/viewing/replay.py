@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from ipywidgets import HTML, Layout, SelectionSlider, VBox
+from ipywidgets import VBox
 from matplotlib.axes import Axes
 
-from .dials import Dial
+from .dials import picture_dial
 from .figures import png
 from .strips import Html, aligned
 from .style import COLOURS, INK, MARKERS, Drawing, blank, colour_of, literal, number, styled
@@ -124,25 +124,10 @@ def replay_html(
     return Html(html, f"{said}\n{aligned(list(run.texts.items()))}".rstrip())
 
 
-class ReplayDial(VBox):
-    """The widget of `replay_dial`: one slider, and the picture of the chosen run."""
-
-    def __init__(self, base, runs, limits) -> None:
-        self.base, self.runs, self.limits = base, runs, limits
-        options = [(run.name, place) for place, run in enumerate(runs)]
-        self.share = SelectionSlider(options=options, value=0, description="replay")
-        self.share.layout = Layout(width="420px")
-        self.picture = HTML()
-        super().__init__([Dial(self.share), self.picture])
-        self.share.observe(self.paint, "value")
-        self.paint()
-
-    def paint(self, _=None) -> None:
-        """Show the run that the slider stands at."""
-        made = replay_html(self.base, self.runs, self.share.value, **self.limits)
-        self.picture.value = made.html
-
-
-def replay_dial(base: Outcome, runs: Sequence[Outcome], **limits: Sequence[Point] | Point):
+def replay_dial(base: Outcome, runs: Sequence[Outcome], **limits: Sequence[Point] | Point) -> VBox:
     """Slide the share of replay through runs already made; runs[0] is the one without."""
-    return ReplayDial(base, list(runs), limits)
+    return picture_dial(
+        "replay",
+        [run.name for run in runs],
+        lambda place: replay_html(base, runs, place, **limits),
+    )

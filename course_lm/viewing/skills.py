@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ipywidgets import HTML, Layout, SelectionSlider, VBox
+from ipywidgets import VBox
 
 from .attention import shade
-from .dials import Dial
+from .dials import picture_dial
 from .strips import Html, aligned, text_on
 from .style import COLOURS, FAINT, Drawing, blank, literal, number, styled
 
@@ -94,17 +94,13 @@ def skills_html(point: Checkpoint, chances: Mapping[str, float]) -> Html:
 def skill_timeline(checkpoints: Sequence[Checkpoint], chances: Mapping[str, float]) -> VBox:
     """Slide over the checkpoints; see the bars rise and the text become one."""
     _check(checkpoints, chances)
-    names = [(number(point.words), place) for place, point in enumerate(checkpoints)]
-    dial = SelectionSlider(options=names, value=len(names) - 1, description="words read")
-    dial.layout = Layout(width="420px")
-    picture = HTML()
-
-    def paint(_=None) -> None:
-        picture.value = skills_html(checkpoints[dial.value], chances).html
-
-    dial.observe(paint, "value")
-    paint()
-    return VBox([Dial(dial), picture])
+    names = [number(point.words) for point in checkpoints]
+    return picture_dial(
+        "words read",
+        names,
+        lambda place: skills_html(checkpoints[place], chances),
+        begin=len(names) - 1,
+    )
 
 
 def _rows(point: Checkpoint, chances: Mapping[str, float]) -> list[tuple[str, float, float]]:
