@@ -1,9 +1,9 @@
-"""A step of GRPO, DPO and the reward model beside TRL, whose trainers run for it from end to end.
+"""A step of SFT, the reward model, DPO and GRPO beside TRL, whose trainers run from end to end.
 
 Both sides: the shape of the course's assistant, batches of the same size, AdamW, the precision that
 pays here, no dropout, no gradient checkpointing, random weights, ids that mean nothing. Before a
-step of GRPO or DPO is timed, TRL's loss of one batch is compared with ours of the same
-log-probabilities.
+step of SFT, GRPO or DPO is timed, TRL's loss of one batch is compared with ours of the same
+logits.
 
 A step of TRL is all that lies between the ends of two steps of its trainer, with the batch and the
 figures that it collects; a step of ours is one record of the loop. `trl` and `transformers` are
@@ -24,6 +24,7 @@ from table import Row, row, seconds
 from torch import Tensor, nn
 
 from course_lm.finetuning.tasks import END, START, task_vocabulary
+from course_lm.language.windows import IGNORE, next_token
 from course_lm.models.transformer import Transformer, TransformerConfig
 from course_lm.rlhf.direct import ImplicitReward, dpo_loss
 from course_lm.rlhf.policy import Practice, clipped_objective, optimise
@@ -31,10 +32,12 @@ from course_lm.rlhf.reward import RewardModel, pairs, scalar_headed
 from course_lm.rlhf.rollouts import Rollouts
 from course_lm.training.hardware import half_precision_pays
 from course_lm.training.loop import Recipe, Step, train
+from course_lm.training.losses import cross_entropy
 
 LAYERS, WIDTH, HIDDEN, HEADS = 4, 128, 256, 4  # of the assistant
 PROMPT, RESPONSE = 48, 16  # tokens
-PAIRS, PROMPTS, GROUP = 32, 16, 4  # comparisons; prompts, and responses to each: 64
+PAIRS, PROMPTS, GROUP = 32, 16, 4  # comparisons; prompts, and responses to each
+ROWS = PROMPTS * GROUP  # of a step of SFT or GRPO
 BETA, RATE = 0.1, 1e-5  # price of a nat of KL, learning rate
 CLOSE = 1e-5  # how far the losses may lie apart
 VOCABULARY = task_vocabulary()
@@ -73,6 +76,15 @@ def transformer(seed: int) -> Transformer:
 def recipe(rounds: int) -> Recipe:
     """Of ours: the peer's optimiser."""
     return Recipe(steps=rounds + 1, rate=RATE, matrix_rate=None)
+
+
+def our_tuning(rounds: int) -> Iterator[Step]:
+    """Train on responses to prompts, each in a row of its own."""
+    inputs, labels = next_token(random_ids(ROWS * 4, PROMPT + RESPONSE))
+    labels = labels.clone()
+    labels[:, : PROMPT - 1] = IGNORE
+    batches = zip(inputs.split(ROWS) * rounds, labels.split(ROWS) * rounds, strict=True)
+    return train(transformer(0), batches, recipe(rounds))
 
 
 def our_comparisons(model: nn.Module, rounds: int) -> Iterator[Step]:
@@ -164,7 +176,7 @@ def trl_grpo(folder: Path, rounds: int):
         return even(completion_ids)
 
     config = GRPOConfig(
-        **arguments(folder, PROMPTS * GROUP, rounds),
+        **arguments(folder, ROWS, rounds),
         num_generations=GROUP,
         max_completion_length=RESPONSE,
         beta=BETA,
@@ -176,6 +188,24 @@ def trl_grpo(folder: Path, rounds: int):
         reward_funcs=score,
         args=config,
         train_dataset=Dataset.from_dict({"prompt": prompts}),
+        processing_class=tokenizer(),
+    )
+
+
+def trl_sft(folder: Path, rounds: int):
+    """SFTTrainer on prompts and completions, which ends each text with END."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    ids = random_ids(ROWS * 4, PROMPT + RESPONSE - 1)
+    columns = {
+        "prompt": [text(row[:PROMPT]) for row in ids],
+        "completion": [" " + text(row[PROMPT:]) for row in ids],
+    }
+    return SFTTrainer(
+        model=llama(0, folder),
+        args=SFTConfig(**arguments(folder, ROWS, rounds)),
+        train_dataset=Dataset.from_dict(columns),
         processing_class=tokenizer(),
     )
 
@@ -228,6 +258,15 @@ def response_log_probs(model: nn.Module, ids: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def sft_gap(trainer) -> float:
+    """How far TRL's loss of one batch lies from `cross_entropy`."""
+    inputs = next(iter(trainer.get_train_dataloader()))
+    logits = trainer.model(input_ids=inputs["input_ids"], use_cache=False).logits[:, :-1]
+    ours = cross_entropy(logits, inputs["labels"][:, 1:])
+    return abs(ours - trainer.compute_loss(trainer.model, inputs)).item()
+
+
+@torch.no_grad()
 def dpo_gap(trainer) -> float:
     """How far TRL's DPO loss of one batch lies from `dpo_loss`."""
     inputs = next(iter(trainer.get_train_dataloader()))
@@ -246,7 +285,7 @@ def grpo_gap(trainer) -> float:
     The reference of the penalty, which is no part of ours, is the policy: it adds 0.
     """
     rng = torch.Generator().manual_seed(0)
-    ids = random_ids(PROMPTS * GROUP, PROMPT + RESPONSE)
+    ids = random_ids(ROWS, PROMPT + RESPONSE)
     lengths = torch.randint(1, RESPONSE + 1, (len(ids), 1), generator=rng)
     asked = torch.arange(RESPONSE) < lengths
     read = torch.cat([torch.ones_like(ids[:, :PROMPT]), asked.long()], 1)
@@ -303,10 +342,12 @@ def alignment_rows(effort: Effort) -> Iterator[Row]:
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    responses = f"{PROMPTS * GROUP} responses of {RESPONSE} tokens, generation included"
+    rows = f"{ROWS} rows of {PROMPT + RESPONSE} tokens, labels on {RESPONSE}"
+    responses = f"{ROWS} responses of {RESPONSE} tokens, generation included"
     comparisons = f"{PAIRS} pairs of {PROMPT + RESPONSE} tokens"
     reward = RewardModel(scalar_headed(transformer(0)))
     both: tuple[tuple[str, Callable, Callable, Callable | None, str], ...] = (
+        ("SFT step", our_tuning, trl_sft, sft_gap, rows),
         ("GRPO step", our_grpo, trl_grpo, grpo_gap, responses),
         (
             "DPO step",

@@ -549,6 +549,7 @@ def test_a_tensor_with_infinities_is_compared_and_nan_never_agrees():
     expect.expect_tensor(want.clone(), want)
     assert "position 0, got 0" in wrong(expect.expect_tensor, torch.zeros(2), want)
     assert "got nan" in wrong(expect.expect_tensor, torch.tensor([float("nan"), 0]), want)
+    assert "got 0 (" in wrong(expect.expect_tensor, torch.tensor([-0.0, 5.0]), want)  # not -0
 
 
 def test_a_named_mistake_may_have_another_shape():

@@ -37,7 +37,7 @@ class _Brief(reprlib.Repr):
         return super().repr_list(value, level)
 
     def repr_float(self, value, level):
-        return f"{value:.6g}"
+        return f"{value + 0.0:.6g}"  # −0 reads as 0
 
     def repr_function(self, value, level):
         return f"the function {value.__name__}"
