@@ -125,14 +125,21 @@ def card(
 
 def made(model: Transformer, seconds: float, recipe: Recipe) -> str:
     """The rows of a card that say what a model is and how it was trained."""
-    return MADE.format(
-        **asdict(model.config),
-        **asdict(recipe),
-        weights=sum(weight.numel() for weight in model.parameters()),
-        batch=BATCH,
-        row=ROW,
-        minutes=seconds / 60,
-    )
+    return MADE.format(**told(model, recipe, {"seconds": seconds}), batch=BATCH, row=ROW)
+
+
+def told(model: Transformer, recipe: Recipe, facts: Mapping) -> dict[str, object]:
+    """What a card may tell: shape, recipe, facts, how many weights, minutes of training."""
+    weights = sum(weight.numel() for weight in model.parameters())
+    all_told = asdict(model.config) | asdict(recipe) | dict(facts)
+    return all_told | {"weights": weights, "minutes": facts["seconds"] / 60}
+
+
+@torch.no_grad()
+def halve(model: Transformer) -> None:
+    """Round the weights to bfloat16, as they will lie in a file half the size."""
+    for weight in model.parameters():
+        weight.copy_(weight.bfloat16())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ It learns from masked words alone, for ten minutes on one core. Lesson 06 shows 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -20,7 +19,7 @@ from course_lm.training.checkpoints import save
 from course_lm.training.loop import Recipe, train
 from course_lm.training.pretext import Extra, extended, hidden_word, masked_word
 
-from .foundation import FOLDER, WORDS
+from .foundation import FOLDER, WORDS, halve, told
 
 WORDS_OF_THE_LAB = lab.vocabulary()
 EXTRA, VOCABULARY = Extra(len(WORDS_OF_THE_LAB)), extended(WORDS_OF_THE_LAB)
@@ -102,12 +101,10 @@ def main(folder: Path = FOLDER, recipe: Recipe = RECIPE, words: int = WORDS) -> 
     for step in train(model, batches, recipe):
         if step.step % 500 == 0:
             print(f"step {step.step}, {step.seconds:.0f} s, loss {step.loss:.3f}", flush=True)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.copy_(weight.bfloat16())  # as it will lie in the file
+    halve(model)
     asked = new_stories(torch.Generator().manual_seed(1))
-    facts = {"gap": distance(model, *asked), "floor": torch.special.entr(asked[-1]).sum(-1).mean()}
-    facts |= {"floor": facts["floor"].item(), "seconds": round(step.seconds), "words": len(ids)}
+    facts = {"gap": distance(model, *asked), "seconds": round(step.seconds), "words": len(ids)}
+    facts["floor"] = torch.special.entr(asked[-1]).sum(-1).mean().item()
     facts["trained"] = step.step
     path = folder / "masked.safetensors"
     save(path, model, vocabulary=VOCABULARY, dtype=torch.bfloat16, **facts)
@@ -117,15 +114,7 @@ def main(folder: Path = FOLDER, recipe: Recipe = RECIPE, words: int = WORDS) -> 
 
 def card(model: Transformer, facts: Mapping, recipe: Recipe = RECIPE) -> str:
     """What the model is, what it reached, and what it cannot do, as Markdown."""
-    told = asdict(model.config) | asdict(recipe) | dict(facts)
-    told |= {
-        "weights": sum(weight.numel() for weight in model.parameters()),
-        "batch": BATCH,
-        "row": ROW,
-        "stories": STORIES,
-        "minutes": facts["seconds"] / 60,
-    }
-    return CARD.format(**told)
+    return CARD.format(**told(model, recipe, facts), batch=BATCH, row=ROW, stories=STORIES)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ kinder words.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -23,7 +22,7 @@ from course_lm.models.transformer import Transformer, TransformerConfig
 from course_lm.training.checkpoints import Saved, save
 from course_lm.training.loop import Recipe, evaluate, train
 
-from .foundation import FOLDER
+from .foundation import FOLDER, halve, told
 
 SHAPE = TransformerConfig(
     vocab_size=4096,
@@ -118,9 +117,7 @@ def main(folder: Path = FOLDER, recipe: Recipe = RECIPE, judged: int = JUDGED) -
     for step in train(model, known(random_windows(ids, SHAPE.context, BATCH, rng)), recipe):
         if step.step % 100 == 0:
             print(f"step {step.step}, {step.seconds:.0f} s, loss {step.loss:.3f}", flush=True)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.copy_(weight.bfloat16())  # as it will lie in the file
+    halve(model)
     facts = {"loss": evaluate(model, batches), "tokens": list(vocab.tokens), "read": step.tokens}
     counts = {"unigram": 1, "trigram": 3}
     for name, order in counts.items():
@@ -137,15 +134,9 @@ def main(folder: Path = FOLDER, recipe: Recipe = RECIPE, judged: int = JUDGED) -
 
 def card(model: Transformer, facts: Mapping, recipe: Recipe = RECIPE) -> str:
     """What the model is, what it reached, and what it cannot do, as Markdown."""
-    told = asdict(model.config) | asdict(recipe) | dict(facts)
-    told |= {
-        "tokens": facts["read"],
-        "samples": "\n".join(f"> {text}\n" for text in facts["samples"]).rstrip(),
-        "weights": sum(weight.numel() for weight in model.parameters()),
-        "batch": BATCH,
-        "minutes": facts["seconds"] / 60,
-    }
-    return CARD.format(**told, UNKNOWN=UNKNOWN)
+    samples = "\n".join(f"> {text}\n" for text in facts["samples"]).rstrip()
+    more = {"tokens": facts["read"], "samples": samples, "batch": BATCH, "UNKNOWN": UNKNOWN}
+    return CARD.format(**(told(model, recipe, facts) | more))
 
 
 if __name__ == "__main__":
