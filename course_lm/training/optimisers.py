@@ -17,8 +17,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .hardware import half_precision_pays
-
 Weights = dict[str, nn.Parameter]
 TABLES = "grams"
 NOT_MAPS = {"embed", "head", TABLES}  # modules, also where the model is inside another one
@@ -109,8 +107,6 @@ class Muon:
                 continue
             mean = self.means[name].lerp_(weight.grad, 1 - self.momentum)
             ahead = weight.grad.lerp(mean, self.momentum)
-            if half_precision_pays(ahead.device):
-                ahead = ahead.to(torch.bfloat16)  # `orthogonal` is rough anyway
             stretch = math.sqrt(max(1, weight.shape[0] / weight.shape[1]))
             weight.mul_(1 - rate * self.decay)
             weight.add_(orthogonal(ahead), alpha=-rate * stretch)
