@@ -68,8 +68,9 @@ def test_the_distance_is_zero_for_the_truth_and_the_kl_by_hand_for_a_guess():
 
 def test_the_command_makes_a_model_with_its_card_and_makes_it_again(tmp_path, monkeypatch, capsys):
     small = replace(masked.SHAPE, width=16, layers=1, heads=2, kv_heads=2)
+    asked = masked.new_stories(seeded(1), 20)
     monkeypatch.setattr(masked, "SHAPE", small)
-    monkeypatch.setattr(masked, "new_stories", lambda rng: NEW_STORIES(rng, 20))
+    monkeypatch.setattr(masked, "new_stories", lambda rng: asked)
     threads = torch.get_num_threads()
     paths = [masked.main(tmp_path / k, Recipe(steps=500), 5_000) for k in ("one", "two")]
     torch.set_num_threads(threads)
@@ -78,6 +79,3 @@ def test_the_command_makes_a_model_with_its_card_and_makes_it_again(tmp_path, mo
     assert "| 500 steps of 32 windows" in paths[0].with_suffix(".md").read_text("utf-8")
     for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(one, other)
-
-
-NEW_STORIES = masked.new_stories
