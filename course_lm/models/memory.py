@@ -45,7 +45,8 @@ class Memory:
     def select(self, rows: Tensor) -> None:
         """Keep these rows of the batch."""
         for layer in self.layers:
-            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+            layer.keys = layer.keys.index_select(0, rows)
+            layer.values = layer.values.index_select(0, rows)
         if self.hidden is not None:
             self.hidden = self.hidden[rows]
         if self.recent is not None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from course_lm.language.windows import next_token
 from course_lm.models.contract import Model
+from course_lm.models.shared import Shared
 from course_lm.training.losses import token_log_probs
 
 from .optimum import check_beta
@@ -39,7 +40,8 @@ def dpo_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
 def text_log_probs(model: Model, ids: Tensor) -> Tensor:
     """log P of all tokens but the first: ids (..., T), filled up with IGNORE, -> (...), nats."""
     inputs, labels = next_token(ids.flatten(0, -2))
-    return token_log_probs(model(inputs.clamp(min=0)).float(), labels).sum(1).view(ids.shape[:-1])
+    logits = Shared(model)(inputs.clamp(min=0)).float()
+    return token_log_probs(logits, labels).sum(1).view(ids.shape[:-1])
 
 
 class ImplicitReward(nn.Module):

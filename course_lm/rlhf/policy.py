@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from course_lm.language.windows import IGNORE, Batch
 from course_lm.models.contract import check_rewards
+from course_lm.models.shared import Shared
 from course_lm.training.loop import Recipe, Step, train
 from course_lm.training.losses import masked_mean, token_log_probs
 
@@ -64,10 +65,9 @@ def clipped_objective(
 class Practice:
     """How a policy gathers experience.
 
-    method: one of METHODS. beta: price of a nat of KL, in rewards. prompts, group: so many prompts
-    in a step, so many responses to each. updates: on the responses of one step. stop, longest: a
-    response ends with this token, if any, and after so many. most_kl: of a response, in nats;
-    beyond it the run ends.
+    method: one of METHODS. beta: price of a nat of KL, in rewards. prompts, group: prompts in a
+    step, responses to each. updates: on the responses of one step. stop, longest: a response ends
+    with this token, if any, and after so many. most_kl: nats of a response; beyond, the run ends.
     """
 
     method: str = "GRPO"
@@ -209,11 +209,11 @@ def optimise(
             f"optimise: expected one batch to a step, got accumulate={recipe.accumulate}; give "
             "more prompts"
         )
-    own = Experience(policy, reference, prompts, score, practice, rng, critic)
+    own = Experience(policy, reference, prompts, score, practice, rng, critic and Shared(critic))
     again = iter(lambda: (own.inputs, own.rollouts.labels), None)
-    expect = None if critic is None else train(critic, again, recipe, loss=own.value_loss)
+    expect = critic and train(own.critic, again, recipe, loss=own.value_loss)
     try:
-        for step in train(policy, own.batches(expect), recipe, loss=own.loss):
+        for step in train(Shared(policy), own.batches(expect), recipe, loss=own.loss):
             yield PolicyStep(**asdict(step), **own.seen())
     except FloatingPointError:
         policy.load_state_dict(own.good)  # weights that have given finite responses

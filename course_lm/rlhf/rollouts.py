@@ -18,6 +18,7 @@ from torch import Tensor
 from course_lm.language.windows import IGNORE, joined, next_token
 from course_lm.models.contract import Model
 from course_lm.models.sampling import generate_batch
+from course_lm.models.shared import Shared
 from course_lm.training.hardware import half_precision_pays
 from course_lm.training.losses import token_log_probs
 
@@ -95,7 +96,7 @@ def label_log_probs(model: Model, ids: Tensor, labels: Tensor) -> Tensor:
     device = ids.device
     with torch.autocast(device.type, torch.bfloat16, enabled=half_precision_pays(device)):
         parts = [
-            token_log_probs(model(next_token(some)[0].clamp(min=0)).float(), asked)
+            token_log_probs(Shared(model)(next_token(some)[0].clamp(min=0)).float(), asked)
             for some, asked in zip(ids.split(ROWS), labels.split(ROWS), strict=True)
         ]
     return torch.cat(parts)
