@@ -7,7 +7,7 @@ from torch import nn
 
 from course_lm.models.shared import Shared, common_beginning
 
-GROUPS = [(2, 3, 5, 4), (4, 2, 1, 7), (1, 6, 9, 1), (3, 8, 4, 6)]  # prompts, group, begin, after
+GROUPS = [(2, 3, 5, 4), (4, 2, 1, 7), (1, 6, 9, 1), (3, 6, 4, 6)]  # prompts, group, begin, after
 
 
 def in_groups(prompts, group, begin, after, seed=0):
@@ -96,6 +96,10 @@ def test_ids_and_lengths_are_checked_as_the_model_does():
     for ids in (in_groups(1, 2, 6, 3), torch.tensor([[1, 2, 3], [1, 2, 99]])):
         with pytest.raises(ValueError, match=r"^transformer: expected [^\n]+, got [^\n]+; "):
             Shared(network)(ids)
+
+
+def test_a_long_run_of_equal_prompts_is_read_in_smaller_groups():
+    assert common_beginning(in_groups(2, 8, 6, 2)) == (6, 4)
 
 
 def test_a_joined_row_may_be_longer_than_the_context():
