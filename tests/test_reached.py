@@ -28,6 +28,15 @@ VOCABULARY = task_vocabulary()
 STOP = VOCABULARY.ids[lab.START]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The steps are small: a second thread would mostly wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def listed(model, prompt):
     """Ids of all likely responses, log-probabilities, gold rewards."""
     ids = VOCABULARY.ids_of(prompt.words)
