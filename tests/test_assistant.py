@@ -116,18 +116,17 @@ def test_hard_requests_are_training_examples_that_hold_the_word():
     assert all("are" in example.response for example in together)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_the_command_makes_a_model_with_its_card_and_makes_it_again(tmp_path, monkeypatch):
     monkeypatch.setattr(foundation, "NEW_WORDS", 2_000)
     monkeypatch.setattr(assistant, "SEEDS", (1,))
     monkeypatch.setattr(assistant, "TESTED", 2)
-    threads = torch.get_num_threads()
     monkeypatch.setattr(assistant, "DRILLS", 50)
     count, two = dict.fromkeys(ASKED, 20), Recipe(steps=2)
     paths = [
         assistant.main(tmp_path / name, two, count, story_words=5_000, drill_recipe=two)
         for name in ("one", "two")
     ]
-    torch.set_num_threads(threads)
     first, second = (load(path, task_vocabulary()) for path in paths)
     assert paths[0].with_suffix(".md").read_text("utf-8").startswith("# The assistant")
     assert first.facts["examples"] == 5 * 20 + 4 + 4 + 2 + 18

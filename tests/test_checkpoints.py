@@ -36,15 +36,7 @@ from course_lm.training.states import cached, own_state, state_path
 
 SENTENCE = r"^(checkpoint|state_path): expected [^\n]+, got [^\n]+; [^\n]+$"
 TEXT = torch.randint(11, (400,), generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Exactness is for as many threads as before; with one, a busy machine costs no time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def transformer(seed=0, **sizes):

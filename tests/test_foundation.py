@@ -77,14 +77,13 @@ def test_words_can_be_added_as_the_card_says_and_no_old_logit_moves(saved):
         assert model(torch.tensor([wider.encode("summary translate")])).shape == (1, 2, len(wider))
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_the_command_makes_a_model_with_its_card_and_makes_it_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         foundation, "SHAPE", replace(foundation.SHAPE, width=16, layers=1, heads=2, kv_heads=2)
     )
     monkeypatch.setattr(foundation, "NEW_WORDS", 2_000)
-    threads = torch.get_num_threads()
     paths = [foundation.main(tmp_path / k, Recipe(steps=4), words=5_000) for k in ("one", "two")]
-    torch.set_num_threads(threads)
     first, second = map(load, paths)
     assert "step 4" in capsys.readouterr().out
     card = paths[0].with_suffix(".md").read_text("utf-8")

@@ -66,14 +66,13 @@ def test_the_distance_is_zero_for_the_truth_and_the_kl_by_hand_for_a_guess():
     assert masked.distance(knowing(even), stories, places, truth) == pytest.approx(by_hand)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_the_command_makes_a_model_with_its_card_and_makes_it_again(tmp_path, monkeypatch, capsys):
     small = replace(masked.SHAPE, width=16, layers=1, heads=2, kv_heads=2)
     asked = masked.new_stories(seeded(1), 20)
     monkeypatch.setattr(masked, "SHAPE", small)
     monkeypatch.setattr(masked, "new_stories", lambda rng: asked)
-    threads = torch.get_num_threads()
     paths = [masked.main(tmp_path / k, Recipe(steps=500), 5_000) for k in ("one", "two")]
-    torch.set_num_threads(threads)
     first, second = map(load, paths)
     assert "step 500" in capsys.readouterr().out
     assert "| 500 steps of 32 windows" in paths[0].with_suffix(".md").read_text("utf-8")

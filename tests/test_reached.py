@@ -26,15 +26,7 @@ from course_lm.training.states import state_path
 BETA, NEW = 0.5, 24  # price of a nat of KL; stories that nobody has trained on
 VOCABULARY = task_vocabulary()
 STOP = VOCABULARY.ids[lab.START]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The steps are small: a second thread would mostly wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def listed(model, prompt):
