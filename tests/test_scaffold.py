@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_models import random_ids, small_transformer
+from small_models import random_ids, seeded, small_transformer
 
 from course_lm.finetuning.scaffold import (
     Halfway,
@@ -10,9 +10,11 @@ from course_lm.finetuning.scaffold import (
     half_labels,
     last_alike,
     last_of,
+    whereabouts,
     with_half,
 )
 from course_lm.finetuning.supervised import Apart
+from course_lm.language import lab
 from course_lm.language.windows import IGNORE
 from course_lm.training.losses import cross_entropy
 
@@ -87,6 +89,47 @@ def test_only_texts_with_what_is_asked_for_get_labels_halfway():
     assert torch.equal(inputs, row)
     assert torch.equal(both[0], labels)
     assert both[1].tolist() == [[IGNORE, ANNA, ANNA, ANNA, *[IGNORE] * 4]]
+
+
+LAB, STOP = lab.vocabulary(), lab.vocabulary().ids["."]
+LAB_WORDS = WordIds(
+    names=torch.tensor(LAB.ids_of([person.name for person in lab.WORLD.people])),
+    things=torch.tensor(LAB.ids_of(lab.WORLD.things)),
+    places=torch.tensor(LAB.ids_of(lab.WORLD.places)),
+)
+
+
+def told_in(text):
+    """What the half-way labels of a lab text say, by place."""
+    ids = torch.tensor([LAB.ids_of(text)])
+    labels = whereabouts(ids, LAB_WORDS, START, STOP)[0].tolist()
+    return {place: LAB.tokens[label] for place, label in enumerate(labels) if label != IGNORE}
+
+
+def test_who_is_asked_for_is_labelled_with_the_answer_that_the_story_gives():
+    asked = 0
+    for seed in range(100):
+        words = lab.sample(1, seeded(seed))
+        told = told_in(words)
+        for place in range(len(words) - 3):
+            if words[place + 1] == "?" and words[place + 2 : place + 4] == ["in", "the"]:
+                assert told[place] == words[place + 4]
+                asked += 1
+    assert asked > 40
+
+
+def test_a_thing_goes_where_its_holder_goes_and_each_story_begins_anew():
+    met = "<s> anna is in the attic . ben is in the garden . anna takes the red key ."
+    went = "anna goes to the market . where is the red key ? in the market . <s> anna is"
+    told = told_in([*met.split(), *went.split()])
+    assert " ".join(told.values()) == "anna ben attic anna attic market anna"
+
+
+def test_whereabouts_are_those_of_what_was_read_so_far():
+    words = lab.sample(40, seeded(5))
+    whole = told_in(words)
+    for end in range(1, len(words)):
+        assert told_in(words[:end]) == {p: said for p, said in whole.items() if p < end}
 
 
 def test_the_last_depth_gives_the_logits_themselves():

@@ -53,8 +53,10 @@ def last_alike(keys: Tensor, inputs: Tensor, start: int) -> Tensor:
     """
     text, places = (inputs == start).cumsum(1), torch.arange(inputs.shape[1])
     alike = (keys[:, :, None] == keys[:, None]) & (text[:, :, None] == text[:, None])
-    earlier = places.where(alike & (places < places[:, None]), -1).amax(2)
-    return earlier.where(keys != IGNORE, -1)
+    return _latest(alike & (places < places[:, None])).where(keys != IGNORE, -1)
+
+
+NO_IDS = torch.tensor([], dtype=torch.long)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +69,8 @@ class WordIds:
     names: Tensor
     things: Tensor
     places: Tensor
-    numbers: Tensor
-    asked: Tensor
+    numbers: Tensor = NO_IDS
+    asked: Tensor = NO_IDS
 
 
 def half_labels(batches: Iterable[Batch], words: WordIds, start: int) -> Iterator[Batch]:
@@ -93,6 +95,37 @@ def half_labels(batches: Iterable[Batch], words: WordIds, start: int) -> Iterato
             last = last_alike(keys, inputs, start)
             half = known.gather(1, last.clamp(min=0)).where(last >= 0, half)
         yield inputs, torch.stack([labels, half.where(found, IGNORE)])
+
+
+def whereabouts(ids: Tensor, words: WordIds, start: int, end: int) -> Tensor:
+    """For a name where an earlier sentence put that person last, for a thing where its holder is.
+
+    (B, T) -> (B, T), IGNORE at all other words. The holder is the last person of the sentence that
+    spoke of the thing last; where nobody stood in it, the thing is where that sentence says. A name
+    or thing of which nothing was told has the last name said. Every id `start` begins a text, every
+    id `end` ends a sentence.
+    """
+    texts, ends = (ids == start).cumsum(1), (ids == end).long()
+    sentences = ends.cumsum(1) - ends
+    people, things, places = (
+        torch.isin(ids, some) for some in (words.names, words.things, words.places)
+    )
+    together = sentences[:, :, None] == sentences[:, None]
+    earlier = (texts[:, :, None] == texts[:, None]) & (sentences[:, None] < sentences[:, :, None])
+    alike = ids[:, :, None] == ids[:, None]
+    mention = _latest(alike & earlier & things[:, None])
+    beside = together.gather(1, mention.clamp(min=0)[..., None].expand_as(together))
+    holder = _latest(beside & people[:, None] & (mention >= 0)[..., None])
+    who = ids.gather(1, holder.clamp(min=0)).where(holder >= 0, ids)
+    told = ((who[:, :, None] == ids[:, None]).float() @ together.float()) > 0  # of whom, by place
+    place = _latest(told & earlier & places[:, None])
+    word = ids.gather(1, place.clamp(min=0)).where(place >= 0, last_of(ids, words.names, start))
+    return word.where(people | things, IGNORE)
+
+
+def _latest(found: Tensor) -> Tensor:
+    """For each row the last place that is true, −1 where none is: (..., T) -> (...)."""
+    return torch.arange(found.shape[-1]).where(found, -1).amax(-1)
 
 
 class Halfway(nn.Module):
