@@ -7,7 +7,8 @@ Source: Kaplan 2020 (power laws, 6 N D); Hoffmann 2022 (the sum of two powers an
 Departures: exponents are searched on a grid and the rest is least squares of the relative error,
 where Hoffmann follows the gradient of a Huber loss of log L. The grid ends at 0.6, above all that
 the two papers found: with few noisy runs a steeper power only moves its part into the floor. It
-begins at 0.05: a gentler power is almost a constant and would take the floor for itself.
+begins at 0.2: a gentler power is almost a constant and takes the floor for itself (Kaplan found
+gentler ones, with no floor beside them).
 """
 
 from collections.abc import Sequence
@@ -19,8 +20,8 @@ from torch import Tensor, nn
 from .optimisers import is_map
 
 DAY = 86_400  # seconds
-GENTLEST, STEEPEST = 0.05, 0.6  # exponents
-COARSE = torch.arange(1, 13, dtype=torch.float64) * 0.05  # exponents that are tried first
+GENTLEST, STEEPEST = 0.2, 0.6  # exponents
+COARSE = torch.arange(4, 13, dtype=torch.float64) * 0.05  # exponents that are tried first
 
 
 def body_weights(model: nn.Module) -> int:
