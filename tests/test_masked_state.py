@@ -69,14 +69,15 @@ def test_the_distance_is_zero_for_the_truth_and_the_kl_by_hand_for_a_guess():
     assert masked.distance(knowing(even), stories, places, truth) == pytest.approx(by_hand)
 
 
-def test_half_way_labels_stand_for_the_first_steps_and_never_tell_a_hidden_word():
+def test_half_way_labels_end_early_tell_no_hidden_word_and_fewer_words_are_hidden_late():
     ids = torch.tensor(masked.VOCABULARY.ids_of(lab.sample(2_000, seeded(2))))
-    batches = masked.hidden(ids, 10, seeded(0))
-    stands = [next(batches)[1] for _ in range(10)]
-    told = [bool((half != IGNORE).any()) for _, half in stands]
+    batches = masked.batches_of(ids, 10, seeded(0))
+    pairs = [next(batches)[1] for _ in range(10)]
+    told = [bool((half != IGNORE).any()) for _, half in pairs]
     assert told == [True] * 3 + [False] * 7
-    for labels, half in stands:
+    for labels, half in pairs:
         assert not ((labels != IGNORE) & (half != IGNORE)).any()
+    assert [int((labels[0] != IGNORE).sum()) for labels, _ in pairs] == [7] * 8 + [3] * 2
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -84,7 +85,7 @@ def test_the_command_makes_a_model_with_its_card_and_makes_it_again(tmp_path, mo
     small = replace(masked.SHAPE, width=16, layers=1, heads=2, kv_heads=2)
     asked = masked.new_stories(seeded(1), 20)
     monkeypatch.setattr(masked, "SHAPE", small)
-    monkeypatch.setattr(masked, "HALF", 1)
+    monkeypatch.setattr(masked, "DEPTH", 1)
     monkeypatch.setattr(masked, "new_stories", lambda rng: asked)
     paths = [masked.main(tmp_path / k, Recipe(steps=500), 5_000) for k in ("one", "two")]
     first, second = map(load, paths)

@@ -94,11 +94,11 @@ def test_a_policy_comes_near_the_exact_optimum(method, steps, rate, least, seed)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_dpo_comes_near_it_from_a_thousand_noisy_votes(seed):
+def test_dpo_comes_near_it_from_two_thousand_noisy_votes(seed):
     rng = torch.Generator().manual_seed(seed)
     reference = load(state_path("assistant"), VOCABULARY).model
-    stream = compared(reference, VOCABULARY, prompts(1500, rng), rng)
-    comparisons, new = list(islice(stream, 1000)), prompts(NEW, rng)
+    stream = compared(reference, VOCABULARY, prompts(3000, rng), rng)
+    comparisons, new = list(islice(stream, 2000)), prompts(NEW, rng)
     ids, votes = as_ids(VOCABULARY, comparisons), labels(Annotator().votes(comparisons, rng))
     policy, recipe = copy.deepcopy(reference), Recipe(steps=60, rate=0.0003, matrix_rate=None)
     model, batches = ImplicitReward(policy, reference, BETA), pairs(ids, votes, 64, rng)

@@ -106,7 +106,7 @@ def told_in(text):
     return {place: LAB.tokens[label] for place, label in enumerate(labels) if label != IGNORE}
 
 
-def test_who_is_asked_for_is_labelled_with_the_answer_that_the_story_gives():
+def test_who_or_what_is_asked_for_is_labelled_with_the_answer_that_the_story_gives():
     asked = 0
     for seed in range(100):
         words = lab.sample(1, seeded(seed))
@@ -125,8 +125,19 @@ def test_a_thing_goes_where_its_holder_goes_and_each_story_begins_anew():
     assert " ".join(told.values()) == "anna ben attic anna attic market anna"
 
 
+def test_a_thing_is_where_it_was_said_to_be_when_nobody_stood_beside_it():
+    text = "<s> anna is in the attic . where is the red key ? in the market . the key"
+    assert list(told_in(text.split()).values())[-1] == "market"
+
+
+def test_a_text_that_is_cut_off_tells_the_next_one_nothing():
+    met = "<s> anna is in the attic . anna takes the red key . the key"
+    told = told_in(f"{met} <s> ben is in the garden . the key".split())
+    assert " ".join(told.values()) == "anna attic anna attic ben ben"
+
+
 def test_whereabouts_are_those_of_what_was_read_so_far():
-    words = lab.sample(40, seeded(5))
+    words = lab.sample(150, seeded(5))
     whole = told_in(words)
     for end in range(1, len(words)):
         assert told_in(words[:end]) == {p: said for p, said in whole.items() if p < end}
@@ -169,6 +180,13 @@ def test_a_batch_without_a_label_halfway_has_the_loss_of_the_response():
 def test_a_depth_that_the_model_does_not_have_is_refused(depth):
     with pytest.raises(ValueError, match="halfway: expected a depth from 1 to the model's 2 blo"):
         Halfway(small_transformer(), START, depth)
+
+
+def test_half_way_labels_for_no_task_are_refused():
+    nothing = WordIds(names=NAMES, things=NAMES, places=NAMES)
+    row = torch.tensor([[START, ANNA]])
+    with pytest.raises(ValueError, match="expected the ids of at least one task"):
+        next(half_labels([(row, row)], nothing, START))
 
 
 def test_a_row_of_empty_texts_has_no_labels():

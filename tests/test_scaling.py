@@ -103,12 +103,12 @@ def test_a_law_without_noise_is_found_again(law):
 def test_no_term_falls_below_zero_and_the_error_is_that_of_the_law():
     rng = torch.Generator().manual_seed(0)
     noise = torch.randn(len(GRID), generator=rng, dtype=torch.float64).mul(0.1).exp().tolist()
-    losses = [2 * d**-0.05 * e for (_, d), e in zip(GRID, noise, strict=True)]
+    losses = [2 * d**-0.25 * e for (_, d), e in zip(GRID, noise, strict=True)]
     found = fit_law(*zip(*GRID, strict=True), losses)
     assert min(found.floor, found.A, found.B) >= 0
     off = [found(*run) / loss - 1 for run, loss in zip(GRID, losses, strict=True)]
     assert found.error == pytest.approx(math.sqrt(sum(x * x for x in off) / len(off)), rel=1e-6)
-    worse = [2 * d**-0.05 / loss - 1 for (_, d), loss in zip(GRID, losses, strict=True)]
+    worse = [2 * d**-0.25 / loss - 1 for (_, d), loss in zip(GRID, losses, strict=True)]
     assert found.error <= math.sqrt(sum(x * x for x in worse) / len(worse))  # than the planted law
 
 
@@ -117,6 +117,13 @@ def test_no_exponent_is_steeper_than_those_of_the_papers():
     found = fit_law(*zip(*GRID, strict=True), losses)
     assert found.a <= STEEPEST + 1e-9
     assert found.b <= STEEPEST + 1e-9
+
+
+def test_no_gentle_power_stands_in_for_the_floor():
+    losses = [0.6 + 2 * n**-0.4 + 0.5 * d**-0.02 for n, d in GRID]
+    found = fit_law(*zip(*GRID, strict=True), losses)
+    assert min(found.a, found.b) >= GENTLEST - 1e-9
+    assert found.floor > 0.6
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ usual in training, and fails on sums kept for tests (measured, 2,500 steps on su
 the replies right, 0.99 with the label). And where two people have come together: who was in a place
 last (2,000 steps on summaries alone: 0.55 right, 0.76 with the label).
 
+For a model that looks both ways, `whereabouts` labels each person and thing with its place.
+
 Source: Lee 2015, *Deeply-supervised nets* (losses for hidden layers).
 """
 
@@ -56,21 +58,22 @@ def last_alike(keys: Tensor, inputs: Tensor, start: int) -> Tensor:
     return _latest(alike & (places < places[:, None])).where(keys != IGNORE, -1)
 
 
-NO_IDS = torch.tensor([], dtype=torch.long)
+_NO_IDS = torch.tensor([], dtype=torch.long)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordIds:
     """Ids that half-way labels are made of, (N,) each.
 
-    names: of people. numbers: of how many there are. asked: of the tasks whose texts get labels.
+    names: of people. For `half_labels` only: numbers, of how many there are; asked, of the tasks
+    whose texts get labels.
     """
 
     names: Tensor
     things: Tensor
     places: Tensor
-    numbers: Tensor = NO_IDS
-    asked: Tensor = NO_IDS
+    numbers: Tensor = _NO_IDS
+    asked: Tensor = _NO_IDS
 
 
 def half_labels(batches: Iterable[Batch], words: WordIds, start: int) -> Iterator[Batch]:
@@ -79,8 +82,13 @@ def half_labels(batches: Iterable[Batch], words: WordIds, start: int) -> Iterato
     The word is the last name said; for a thing that comes again, the last name at its last mention
     (who gave it, where it was given: the upper half has to read on); behind a place that comes
     again, who was there last; for a number told of a person, the number told of that person before.
-    It is IGNORE in a text without an id of `asked`.
+    It is IGNORE in a text without an id of `asked`. Raises ValueError where `asked` is empty.
     """
+    if not len(words.asked):
+        raise ValueError(
+            "half_labels: expected the ids of at least one task in `asked`, got none; give those "
+            "whose texts get labels"
+        )
     for inputs, labels in batches:
         text, asked = (inputs == start).cumsum(1), torch.isin(inputs, words.asked)
         counts = text.new_zeros(len(text), text.shape[1] + 1)  # of a row of n ids, n texts at most
@@ -98,29 +106,36 @@ def half_labels(batches: Iterable[Batch], words: WordIds, start: int) -> Iterato
 
 
 def whereabouts(ids: Tensor, words: WordIds, start: int, end: int) -> Tensor:
-    """For a name where an earlier sentence put that person last, for a thing where its holder is.
+    """For names where that person was put last, for things where their holder is: (B, T) -> (B, T).
 
-    (B, T) -> (B, T), IGNORE at all other words. The holder is the last person of the sentence that
-    spoke of the thing last; where nobody stood in it, the thing is where that sentence says. A name
-    or thing of which nothing was told has the last name said. Every id `start` begins a text, every
-    id `end` ends a sentence.
+    Only earlier sentences of the text count. A thing's holder is the last person of the sentence
+    that last spoke of it; if nobody stood in it, the thing is in the last place of a sentence about
+    it. Where no place is known, the last name said, IGNORE before any. All other words: IGNORE.
+    Every id `start` begins a text. `end` ends a sentence: the full stop alone, so that a question
+    and its answer are one.
+
+    >>> anna, key, attic = (torch.tensor([word]) for word in (5, 7, 13))
+    >>> words = WordIds(names=anna, things=key, places=attic)
+    >>> whereabouts(torch.tensor([[0, 5, 13, 1, 5, 7, 1, 7]]), words, start=0, end=1)
+    tensor([[-100,    5, -100, -100,   13,    5, -100,   13]])
     """
-    texts, ends = (ids == start).cumsum(1), (ids == end).long()
+    texts, ends = (ids == start).cumsum(1), ((ids == end) | (ids == start)).long()
     sentences = ends.cumsum(1) - ends
-    people, things, places = (
+    is_person, is_thing, is_place = (
         torch.isin(ids, some) for some in (words.names, words.things, words.places)
     )
     together = sentences[:, :, None] == sentences[:, None]
     earlier = (texts[:, :, None] == texts[:, None]) & (sentences[:, None] < sentences[:, :, None])
     alike = ids[:, :, None] == ids[:, None]
-    mention = _latest(alike & earlier & things[:, None])
+    mention = _latest(alike & earlier & is_thing[:, None])
     beside = together.gather(1, mention.clamp(min=0)[..., None].expand_as(together))
-    holder = _latest(beside & people[:, None] & (mention >= 0)[..., None])
+    holder = _latest(beside & is_person[:, None] & (mention >= 0)[..., None])
     who = ids.gather(1, holder.clamp(min=0)).where(holder >= 0, ids)
-    told = ((who[:, :, None] == ids[:, None]).float() @ together.float()) > 0  # of whom, by place
-    place = _latest(told & earlier & places[:, None])
-    word = ids.gather(1, place.clamp(min=0)).where(place >= 0, last_of(ids, words.names, start))
-    return word.where(people | things, IGNORE)
+    # (B, T, T): does the sentence of the second speak of the one asked for at the first?
+    told = ((who[:, :, None] == ids[:, None]).float() @ together.float()) > 0
+    at = _latest(told & earlier & is_place[:, None])
+    word = ids.gather(1, at.clamp(min=0)).where(at >= 0, last_of(ids, words.names, start))
+    return word.where(is_person | is_thing, IGNORE)
 
 
 def _latest(found: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ Source: Kaplan 2020 (power laws, 6 N D); Hoffmann 2022 (the sum of two powers an
 Departures: exponents are searched on a grid and the rest is least squares of the relative error,
 where Hoffmann follows the gradient of a Huber loss of log L. The grid ends at 0.6, above all that
 the two papers found: with few noisy runs a steeper power only moves its part into the floor. It
-begins at 0.2: a gentler power is almost a constant and takes the floor for itself (Kaplan found
-gentler ones, with no floor beside them).
+begins at 0.2, which is a choice: few noisy runs cannot tell a gentler power from the floor (the 25
+of lesson 07 fit equally well from 0.05, with a floor of 0.02, and from 0.3, with one of 0.61).
+Kaplan found gentler powers, with no floor beside them.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from .optimisers import is_map
 
 DAY = 86_400  # seconds
 GENTLEST, STEEPEST = 0.2, 0.6  # exponents
-COARSE = torch.arange(4, 13, dtype=torch.float64) * 0.05  # exponents that are tried first
+COARSE = torch.arange(4, 13, dtype=torch.float64) * 0.05  # between the two, tried first
 
 
 def body_weights(model: nn.Module) -> int:
