@@ -4,6 +4,7 @@ import pytest
 import torch
 from small_models import random_ids, seeded, small_transformer
 
+from course_lm.classroom.masked import SCENE
 from course_lm.finetuning.scaffold import (
     Halfway,
     WordIds,
@@ -92,17 +93,12 @@ def test_only_texts_with_what_is_asked_for_get_labels_halfway():
 
 
 LAB, STOP = lab.vocabulary(), lab.vocabulary().ids["."]
-LAB_WORDS = WordIds(
-    names=torch.tensor(LAB.ids_of([person.name for person in lab.WORLD.people])),
-    things=torch.tensor(LAB.ids_of(lab.WORLD.things)),
-    places=torch.tensor(LAB.ids_of(lab.WORLD.places)),
-)
 
 
 def told_in(text):
     """What the half-way labels of a lab text say, by place."""
     ids = torch.tensor([LAB.ids_of(text)])
-    labels = whereabouts(ids, LAB_WORDS, START, STOP)[0].tolist()
+    labels = whereabouts(ids, SCENE, START, STOP)[0].tolist()
     return {place: LAB.tokens[label] for place, label in enumerate(labels) if label != IGNORE}
 
 

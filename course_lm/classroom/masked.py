@@ -142,14 +142,9 @@ def main(folder: Path = FOLDER, recipe: Recipe = RECIPE, words: int = WORDS) -> 
 
 def card(model: Transformer, facts: Mapping, recipe: Recipe = RECIPE) -> str:
     """What the model is, what it reached, and what it cannot do, as Markdown."""
-    own = {
-        "batch": BATCH,
-        "row": ROW,
-        "stories": STORIES,
-        "depth": DEPTH,
-        "half_share": 100 * HALF_SHARE,
-    }
-    own |= {"share": 100 * RATE, "late": 100 * LATE_RATE}
+    own = {"batch": BATCH, "row": ROW, "stories": STORIES, "depth": DEPTH}
+    percent = {"half_share": HALF_SHARE, "share": RATE, "late": LATE_RATE}
+    own |= {name: 100 * share for name, share in percent.items()}
     return CARD.format(**told(model, recipe, facts), **own)
 
 
