@@ -68,9 +68,9 @@ class Effort:
     """How much is measured.
 
     peer_steps: of the GPT-2 recipe. llama, short, middle: budgets in steps, tried in turn until
-    one reaches the loss that it is for. seconds: of the rivals. rounds: steps that are
-    timed. repetitions: of what is timed as a whole. length: tokens that are generated. contexts,
-    widths: sizes whose cost is compared.
+    one reaches the loss that it is for. seconds: of the rivals and of lab text. rounds: steps
+    that are timed. repetitions: of what is timed as a whole. length: tokens that are generated.
+    contexts, widths: sizes whose cost is compared.
     """
 
     peer_steps: int

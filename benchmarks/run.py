@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from alignment import alignment_rows
+from floor import floor_rows
 from language import lab_rows, ngram_rows, page_rows
 from race import race_rows, rival_rows
 from recipes import FULL, QUICK, Effort
@@ -33,6 +34,7 @@ PARTS: dict[str, Part] = {
     "page": lambda effort, path: page_rows(),
     "race": race_rows,
     "rivals": rival_rows,
+    "floor": lambda effort, path: floor_rows(effort),
     "training": lambda effort, path: training_rows(effort),
     "generation": lambda effort, path: generation_rows(effort),
     "scaling": lambda effort, path: scaling_rows(effort),

@@ -14,9 +14,9 @@ from course_lm.language.windows import random_windows
 from course_lm.training.loop import Recipe, Step, train
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-alignment, language, peers, race, recipes, run, speed, table = map(
+alignment, floor, language, peers, race, recipes, run, speed, table = map(
     importlib.import_module,
-    ("alignment", "language", "peers", "race", "recipes", "run", "speed", "table"),
+    ("alignment", "floor", "language", "peers", "race", "recipes", "run", "speed", "table"),
 )
 SETUPS = [recipes.LLAMA, *recipes.MINUTE.values()]
 
@@ -197,3 +197,14 @@ def test_the_ids_of_a_text_are_words_that_the_peer_reads_back():
     words = alignment.text(ids).split(" ")
     assert alignment.VOCABULARY.ids_of(words) == ids.tolist()
     assert not {alignment.END, alignment.START} & set(words)
+
+
+# -- the lab's floor
+
+
+def test_nothing_comes_below_the_floor_of_new_stories(monkeypatch):
+    monkeypatch.setattr(floor, "WORDS", 20_000)
+    monkeypatch.setattr(floor, "NEW", 3_000)
+    (row,) = floor.floor_rows(recipes.replace(recipes.QUICK, seconds=0.5))
+    assert min(row["ours"], row["peer"]) > 0
+    assert row["ratio"] == row["peer"] / row["ours"]

@@ -71,12 +71,14 @@ def test_equal_rows_are_told_from_their_last_column_on():
     [
         ([[1, 2, 3], [1, 2, 4], [5, 2, 3], [5, 2, 4]], (2, 2)),
         ([[1, 2, 3], [1, 2, 4], [1, 2, 5]], (2, 3)),
-        ([[1, 2, 3], [1, 2, 4], [5, 2, 3]], (0, 1)),  # groups of two and of one
+        ([[1, 2, 3], [1, 2, 4], [5, 2, 3]], (2, 2)),  # groups of two and of one
         ([[1, 2, 3], [2, 2, 3]], (0, 1)),
         ([[1], [1]], (0, 1)),  # the last column is always read
         ([[1, 2, 3]], (0, 1)),
         ([[1, 7, 7, 3], [1, 7, 7, 4], [1, 8, 8, 3], [1, 8, 8, 4]], (3, 2)),  # 10 tokens, not 13
         ([[1, 2, 7, 3, 1], [1, 2, 7, 4, 1], [1, 2, 8, 3, 1], [1, 2, 9, 4, 1]], (2, 4)),
+        ([[1, 2, 3, n] for n in range(7)], (3, 12)),  # 3 + 12 tokens, not 7 times 4
+        ([[n // 4, 2, 3, n] for n in range(10)], (3, 4)),  # the last group has two rows
     ],
 )
 def test_the_choice_with_the_fewest_tokens_is_found(rows, found):
@@ -100,6 +102,17 @@ def test_ids_and_lengths_are_checked_as_the_model_does():
 
 def test_a_long_run_of_equal_prompts_is_read_in_smaller_groups():
     assert common_beginning(in_groups(2, 8, 6, 2)) == (6, 4)
+
+
+@pytest.mark.parametrize("rows", [5, 13, 23])
+def test_the_last_group_may_be_smaller(rows):
+    network, ids = small_transformer(), in_groups(1, rows, 6, 3)
+    assert rows % common_beginning(ids)[1]
+    torch.testing.assert_close(Shared(network)(ids), network(ids), atol=1e-5, rtol=0)
+    for ours, alone in zip(
+        gradients(Shared(network), network, ids), gradients(network, network, ids), strict=True
+    ):
+        torch.testing.assert_close(ours, alone, atol=1e-6, rtol=1e-4)
 
 
 def test_a_joined_row_may_be_longer_than_the_context():

@@ -40,21 +40,24 @@ class Shared(nn.Module):
         if group == 1:
             return model(ids)
         check_ids("transformer", ids, model.config.vocab_size, model.context)
-        joined = torch.cat([ids[::group, :cut], ids[:, cut:].reshape(len(ids) // group, -1)], 1)
+        filled = torch.cat([ids, ids[-1:].expand(-len(ids) % group, -1)])  # the last group is whole
+        joined = torch.cat(
+            [filled[::group, :cut], filled[:, cut:].unflatten(0, (-1, group)).flatten(1)], 1
+        )
         stream = model.embed(joined.to(model.embed.weight.device))
         places, mask = _seen(cut, group, ids.shape[1], stream.device)
         for block in model.blocks:
             stream = block(stream, (model.cos[places], model.sin[places]), mask, None)
         logits = model.head(model.norm(stream))
         begin, after = logits[:, :cut], logits[:, cut:].unflatten(1, (group, -1))
-        return torch.cat([begin.repeat_interleave(group, 0), after.flatten(0, 1)], 1)
+        return torch.cat([begin.repeat_interleave(group, 0), after.flatten(0, 1)], 1)[: len(ids)]
 
 
 def common_beginning(ids: Tensor) -> tuple[int, int]:
     """(columns, rows): so many columns are equal within each so many neighbouring rows of (B, T).
 
     Of all choices that leave the last column out the one with the fewest tokens to read; one row is
-    a group of its own.
+    a group of its own. The last group may be smaller; it is read with copies of its last row.
 
     >>> common_beginning(torch.tensor([[5, 6, 7], [5, 6, 8], [4, 6, 8], [4, 6, 9]]))
     (2, 2)
@@ -63,9 +66,18 @@ def common_beginning(ids: Tensor) -> tuple[int, int]:
     same = (ids[1:] == ids[:-1]).long().cumprod(1).sum(1)  # tokens in common with the row before
     cuts = torch.arange(length, device=ids.device)[:, None]
     begins = (same < cuts) * torch.arange(1, rows, device=ids.device)  # where a beginning is new
-    groups = [math.gcd(MOST, rows, *places) for places in begins.tolist()]
-    cut = min(range(length), key=lambda cut: cut / groups[cut] - cut)
-    return cut, groups[cut] if cut else 1
+    choices = [
+        (cut, math.gcd(*sizes))
+        for cut, places in enumerate(begins.tolist())
+        for sizes in ([MOST, rows, *places], [MOST, *places])
+    ]
+
+    def tokens(choice: tuple[int, int]) -> int:
+        cut, group = choice
+        return math.ceil(rows / group) * (cut + group * (length - cut))
+
+    cut, group = min(choices, key=tokens)
+    return cut, group if cut else 1
 
 
 def _seen(cut: int, group: int, length: int, device: torch.device) -> tuple[Tensor, Tensor]:

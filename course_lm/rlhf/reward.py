@@ -18,6 +18,7 @@ from torch.nn.functional import logsigmoid
 
 from course_lm.language.windows import IGNORE, Batch
 from course_lm.models.contract import check_rewards
+from course_lm.models.shared import Shared
 from course_lm.models.transformer import Transformer
 
 
@@ -75,7 +76,7 @@ class RewardModel(nn.Module):
                 "reward model: expected texts of at least one token, got an empty one; give each "
                 "response its prompt"
             )
-        everywhere = self.model.read(rows.clamp(min=0), remember=False)[0][..., 0]  # (rows, T)
+        everywhere = Shared(self.model)(rows.clamp(min=0))[..., 0]  # (rows, T)
         return everywhere.gather(1, last[:, None]).view(ids.shape[:-1])
 
 

@@ -49,7 +49,8 @@ def png(figure: Figure) -> bytes:
     image, small = BytesIO(), BytesIO()
     with styled():
         figure.savefig(image, format="png", dpi=192)
-    Image.open(image).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(small, "PNG")
+    few = Image.open(image).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    few.save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
