@@ -160,6 +160,15 @@ def test_a_batch_of_comparisons_has_the_rewards_of_its_rows():
         assert not many.requires_grad
 
 
+def test_the_prompt_of_a_comparison_is_read_once():
+    judge, prompt = judged(), random_ids(1, 6)
+    ids = torch.cat([prompt.repeat(2, 1), random_ids(2, 3, seed=1)], 1)
+    read = []
+    judge.model.embed.register_forward_hook(lambda layer, given, out: read.append(given[0].shape))
+    judge(ids[None])
+    assert read == [(1, 6 + 2 * 3)]
+
+
 def test_an_empty_text_gets_one_sentence():
     with pytest.raises(ValueError, match=SENTENCE) as caught:
         judged()(joined([[1, 2], []]))

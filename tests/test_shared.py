@@ -1,5 +1,7 @@
 """Rows that share a beginning against the same rows read one by one."""
 
+import math
+
 import pytest
 import torch
 from small_models import random_ids, small_rnn, small_transformer
@@ -77,7 +79,7 @@ def test_equal_rows_are_told_from_their_last_column_on():
         ([[1, 2, 3]], (0, 1)),
         ([[1, 7, 7, 3], [1, 7, 7, 4], [1, 8, 8, 3], [1, 8, 8, 4]], (3, 2)),  # 10 tokens, not 13
         ([[1, 2, 7, 3, 1], [1, 2, 7, 4, 1], [1, 2, 8, 3, 1], [1, 2, 9, 4, 1]], (2, 4)),
-        ([[1, 2, 3, n] for n in range(7)], (3, 12)),  # 3 + 12 tokens, not 7 times 4
+        ([[1, 2, 3, n] for n in range(7)], (3, 4)),  # two groups, the last has three rows
         ([[n // 4, 2, 3, n] for n in range(10)], (3, 4)),  # the last group has two rows
     ],
 )
@@ -102,6 +104,25 @@ def test_ids_and_lengths_are_checked_as_the_model_does():
 
 def test_a_long_run_of_equal_prompts_is_read_in_smaller_groups():
     assert common_beginning(in_groups(2, 8, 6, 2)) == (6, 4)
+
+
+@pytest.mark.parametrize("sizes", [*GROUPS, (1, 7, 5, 2), (2, 5, 4, 1), (1, 23, 3, 3)])
+def test_no_other_choice_reads_fewer_tokens(sizes):
+    ids = in_groups(*sizes)
+
+    def tokens(cut, group):
+        return math.ceil(len(ids) / group) * (cut + group * (ids.shape[1] - cut))
+
+    def fits(cut, group):
+        return all((rows[:, :cut] == rows[0, :cut]).all() for rows in ids.split(group))
+
+    fewest = min(
+        tokens(cut, group)
+        for cut in range(ids.shape[1])
+        for group in (1, 2, 3, 4, 6, 12)
+        if fits(cut, group)
+    )
+    assert tokens(*common_beginning(ids)) == fewest
 
 
 @pytest.mark.parametrize("rows", [5, 13, 23])

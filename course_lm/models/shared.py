@@ -67,9 +67,10 @@ def common_beginning(ids: Tensor) -> tuple[int, int]:
     cuts = torch.arange(length, device=ids.device)[:, None]
     begins = (same < cuts) * torch.arange(1, rows, device=ids.device)  # where a beginning is new
     choices = [
-        (cut, math.gcd(*sizes))
+        (cut, group)
         for cut, places in enumerate(begins.tolist())
-        for sizes in ([MOST, rows, *places], [MOST, *places])
+        for group in range(1, MOST + 1)
+        if math.gcd(MOST, *places) % group == 0
     ]
 
     def tokens(choice: tuple[int, int]) -> int:

@@ -49,8 +49,8 @@ def png(figure: Figure) -> bytes:
     image, small = BytesIO(), BytesIO()
     with styled():
         figure.savefig(image, format="png", dpi=192)
-    few = Image.open(image).convert("RGB").quantize(64, dither=Image.Dither.NONE)
-    few.save(small, "PNG", optimize=True)
+    reduced = Image.open(image).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    reduced.save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
