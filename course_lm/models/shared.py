@@ -66,11 +66,12 @@ def common_beginning(ids: Tensor) -> tuple[int, int]:
     same = (ids[1:] == ids[:-1]).long().cumprod(1).sum(1)  # tokens in common with the row before
     cuts = torch.arange(length, device=ids.device)[:, None]
     begins = (same < cuts) * torch.arange(1, rows, device=ids.device)  # where a beginning is new
+    largest = [math.gcd(MOST, *places) for places in begins.tolist()]
     choices = [
         (cut, group)
-        for cut, places in enumerate(begins.tolist())
-        for group in range(1, MOST + 1)
-        if math.gcd(MOST, *places) % group == 0
+        for cut, most in enumerate(largest)
+        for group in range(1, most + 1)
+        if most % group == 0
     ]
 
     def tokens(choice: tuple[int, int]) -> int:
