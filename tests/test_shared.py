@@ -27,6 +27,14 @@ def gradients(model, network, ids):
     return [weight.grad.clone() for weight in network.parameters()]
 
 
+def assert_same_gradients(network, ids):
+    """Those of the rows read together are those of the rows read whole."""
+    for ours, alone in zip(
+        gradients(Shared(network), network, ids), gradients(network, network, ids), strict=True
+    ):
+        torch.testing.assert_close(ours, alone, atol=1e-6, rtol=1e-4)
+
+
 @pytest.mark.parametrize("sizes", GROUPS)
 @pytest.mark.parametrize("shape", [{}, {"heads": 4, "kv_heads": 2, "width": 16}, {"tied": True}])
 def test_logits_are_those_of_the_rows_read_one_by_one(sizes, shape):
@@ -39,10 +47,7 @@ def test_logits_are_those_of_the_rows_read_one_by_one(sizes, shape):
 def test_gradients_are_those_of_the_rows_read_one_by_one(sizes):
     network, ids = small_transformer(), in_groups(*sizes)
     assert common_beginning(ids) == (sizes[2], sizes[1])
-    for ours, alone in zip(
-        gradients(Shared(network), network, ids), gradients(network, network, ids), strict=True
-    ):
-        torch.testing.assert_close(ours, alone, atol=1e-6, rtol=1e-4)
+    assert_same_gradients(network, ids)
 
 
 def test_a_row_does_not_see_what_its_neighbour_says():
@@ -130,10 +135,7 @@ def test_the_last_group_may_be_smaller(rows):
     network, ids = small_transformer(), in_groups(1, rows, 6, 3)
     assert rows % common_beginning(ids)[1]
     torch.testing.assert_close(Shared(network)(ids), network(ids), atol=1e-5, rtol=0)
-    for ours, alone in zip(
-        gradients(Shared(network), network, ids), gradients(network, network, ids), strict=True
-    ):
-        torch.testing.assert_close(ours, alone, atol=1e-6, rtol=1e-4)
+    assert_same_gradients(network, ids)
 
 
 def test_a_joined_row_may_be_longer_than_the_context():

@@ -78,8 +78,7 @@ def common_beginning(ids: Tensor) -> tuple[int, int]:
         cut, group = choice
         return math.ceil(rows / group) * (cut + group * (length - cut))
 
-    cut, group = min(choices, key=tokens)
-    return cut, group if cut else 1
+    return min(choices, key=tokens)
 
 
 def _seen(cut: int, group: int, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
