@@ -136,6 +136,20 @@ def test_the_first_budget_that_reaches_the_loss_counts():
     assert race.reach(0.1, (50, 100, 200), training) is None
 
 
+def test_of_the_budgets_of_a_rival_the_one_with_the_lowest_validation_loss_counts(
+    monkeypatch, tmp_path
+):
+    def runs(validation, test):
+        return dict.fromkeys(recipes.MINUTE, race.Run(1, 1.0, 1.0, validation, test))
+
+    by_budget = {20: runs(validation=1.0, test=3.0), 60: runs(validation=2.0, test=0.5)}
+    monkeypatch.setattr(race, "side_by_side", lambda text, seconds: by_budget[seconds])
+    path = tmp_path / "own.txt"
+    path.write_text("to be or not to be\n" * 200, "utf-8")
+    rows = list(race.rival_rows(recipes.replace(recipes.QUICK, budgets=(20, 60)), path))
+    assert [row["ours"] for row in rows] == [3.0] * 4
+
+
 def test_the_work_of_a_step_is_counted_from_its_matrices():
     width, layers, tokens = peers.WIDTH, peers.LAYERS, 10
     block = 4 * width**2 + 3 * width * peers.HIDDEN
