@@ -175,7 +175,7 @@ def rival_rows(effort: Effort, path: Path | None) -> Iterator[Row]:
         about = f"best n-gram, order {counts.order}; {run}"
         yield row(f"{name}, {max(effort.budgets):.0f} s: test loss", LOSS, run.test, line, about)
     both = runs["Transformer"].test, runs["LSTM"].test
-    yield row("Transformer against LSTM", LOSS, *both, "LSTM; equal seconds, test loss")
+    yield row("Transformer against LSTM", LOSS, *both, "LSTM; within equal seconds, test loss")
 
 
 def side_by_side(text: Text, seconds: float) -> dict[str, Run]:

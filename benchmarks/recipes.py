@@ -51,7 +51,8 @@ LSTM = Setup(
     batch=16,
     recipe={"rate": 0.01, "matrix_rate": 0.04, "weight_decay": 0.1},
 )
-# For a minute, all with tables. The Transformer after one million characters: 1.609.
+# For a minute, all with tables. The Transformer after 1.2 million characters: 1.605, with a weight
+# decay of 0.1 1.603, of 0.3 1.608.
 MINUTE = {
     "Transformer": Setup(
         shape={"layers": 1, "width": 128, "hidden": 352, "grams": 5},

@@ -110,8 +110,8 @@ def bars(
             drawn = value if math.isfinite(value) else high + 0.05 * reach
             axes.barh(row, drawn, 0.62, color=colour_of(name))
             side = "right" if value < 0 else "left"
-            said = axes.text(drawn, row, f" {number(value)} ", ha=side, va="center_baseline")
-            said.set(size=9, bbox={"fc": axes.get_facecolor(), "lw": 0, "pad": 0})  # over a limit
+            label = axes.text(drawn, row, f" {number(value)} ", ha=side, va="center_baseline")
+            label.set(size=9, bbox={"fc": axes.get_facecolor(), "lw": 0, "pad": 0})  # over a limit
         if limit:
             axes.axvline(limit[1], color=COLOURS["floor"], lw=1.2, ls=(0, (4, 2)))
             name = axes.annotate(
